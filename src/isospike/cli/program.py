@@ -1,0 +1,48 @@
+"""The program: what goes wrong becomes one line on standard error and an exit code."""
+
+import os
+import sys
+
+import click
+from typer.main import get_command
+
+from isospike.cli.commands import app
+from isospike.errors import IsospikeError
+from isospike.training import leave_processes
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0; 1 where a proof failed; 2 for bad input; 130 for Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and give its exit code."""
+    try:
+        code = get_command(app).main(arguments, prog_name="isospike", standalone_mode=False)
+        leave_processes()
+        return code if isinstance(code, int) else 0
+    except IsospikeError as error:
+        _say(str(error))
+        return USAGE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help())
+        return USAGE
+    except click.ClickException as error:
+        _say(f"{error.format_message()} ('isospike --help' shows the commands)")
+        return USAGE
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _say("interrupted; what was whole stays whole, and the same command goes on where training stopped")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        _say(f"{error.filename or 'system'}: {error.strerror or error}")
+        return USAGE
+
+
+def _say(message: str) -> None:
+    click.echo(f"isospike: {' '.join(message.split())}", err=True)

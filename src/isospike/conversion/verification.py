@@ -1,0 +1,147 @@
+"""Verification: the proof that a spiking network equals its quantised ANN."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from isospike.conversion.methods import convert
+from isospike.conversion.quantised_ann import Evaluation, QuantisedAnn
+from isospike.errors import ConversionError
+from isospike.graph import SpikingGraph, compare_graphs, count_membrane_bits
+from isospike.graph.nodes import is_integer
+from isospike.networks import capture
+from isospike.simulator import Simulation, simulate
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison with the quantised ANN found.
+
+    Attributes:
+        images: images compared.
+        neurons: counts compared per image, max-pool trackers included.
+        mismatches: counts and logits that differ, over all images that settled.
+        unsettled: images that had not settled by T_max; they are not compared.
+        settled_by: the step by which every image had settled; None where some had not.
+        membrane_bits: container of each membrane (8, 16, 24, 32, 64 bits); None where it is a float.
+        fraction_bits: f of each layer's thresholds; None where they are floats.
+        differing_layers: mismatches by layer, the layers without any left out; "readout" for logits.
+        differing_tensors: layers whose stored tensors or settings differ from a fresh conversion.
+    """
+
+    images: int
+    neurons: int
+    mismatches: int
+    unsettled: int
+    settled_by: int | None
+    membrane_bits: dict[str, int | None]
+    fraction_bits: dict[str, int | None]
+    differing_layers: dict[str, int] = field(default_factory=dict)
+    differing_tensors: list[str] = field(default_factory=list)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing that was compared differs."""
+        return self.mismatches == 0 and not self.differing_tensors
+
+
+def verify(
+    graph: SpikingGraph,
+    model: nn.Module | SpikingGraph,
+    images: Tensor,
+    method: str,
+    *,
+    batch_size: int = 250,
+    device: str = "cpu",
+    on_batch: Callable[[int], None] | None = None,
+    **options: object,
+) -> Verification:
+    """Prove that ``graph`` computes what the quantised ANN computes, or name the layers where it does not.
+
+    Every image runs until it settles, T_max steps at most. Agreement certifies equality without looking at the ANN
+    (docs/theorem.md); here the ANN is recomputed exactly all the same, every count and every logit compared, and every
+    stored tensor compared with a fresh conversion (a flipped classifier sign changes no count).
+
+    With float weights, counts are compared with the ANN's float64 evaluation and logits up to a relative 1e-9: there
+    the certificate holds up to rounding.
+
+    Args:
+        graph: the spiking graph under test.
+        model: the network it came from, or its capture.
+        images: uint8 (batch, channel, height, width).
+        method: the method's name, for the fresh conversion.
+        batch_size: images compared together.
+        device: "cpu" or "cuda".
+        on_batch: called with the number of images done after each batch.
+        options: of the method; ``t_max`` is the graph's by default.
+
+    Returns:
+        The findings; :attr:`Verification.is_equal` is the verdict.
+
+    Raises:
+        ConversionError: ``graph`` and ``model`` are not of the same network.
+        SimulationError: images of the wrong shape or type.
+    """
+    ann = model if isinstance(model, SpikingGraph) else capture(model)
+    fresh = convert(ann, method, **{"t_max": graph.t_max, **options})
+    _check_same_network(graph, fresh)
+    reference = QuantisedAnn(ann, device)
+    tally = _Tally(graph)
+    for start in range(0, max(len(images), 1), batch_size):
+        batch = images[start : start + batch_size]
+        simulation = simulate(graph, batch, keep_counts=True, batch_size=batch_size, device=device)
+        tally.add(simulation, reference.evaluate(batch))
+        if on_batch is not None:
+            on_batch(start + len(batch))
+    return tally.conclude(graph, compare_graphs(graph, fresh))
+
+
+def _check_same_network(graph: SpikingGraph, fresh: SpikingGraph) -> None:
+    kinds, expected = ({node.name: (type(node), each.shapes[node.name]) for node in each} for each in (graph, fresh))
+    for name in {**kinds, **expected}:
+        if kinds.get(name) != expected.get(name):
+            raise ConversionError(
+                f"{name}: the spiking graph and the model are not of the same network: convert it anew"
+            )
+
+
+class _Tally:
+    def __init__(self, graph: SpikingGraph) -> None:
+        self.images = self.neurons = self.unsettled = self.last = 0
+        self.differing = {node.name: 0 for node in graph.spiking}
+        self.differing[graph.readout.name] = 0
+        self.whole_logits = is_integer(graph.readout.bias)
+        self.readout = graph.readout.name
+
+    def add(self, simulation: Simulation, expected: Evaluation) -> None:
+        settled = simulation.settled[-1]
+        self.images += len(settled)
+        self.unsettled += int((~settled).sum())
+        self.neurons = sum(count[0].numel() for count in expected.counts.values())
+        steps = (~simulation.settled).sum(0) + 1
+        self.last = max(self.last, int(steps.max()))
+        for name, counts in expected.counts.items():
+            self.differing[name] += int((simulation.counts[name][settled] != counts[settled]).sum())
+        logits, wanted = simulation.logits[-1][settled], expected.logits[settled]
+        if self.whole_logits:
+            wrong = logits != wanted
+        else:
+            wrong = ~torch.isclose(logits, wanted, rtol=_ROUNDING, atol=_ROUNDING)
+        self.differing[self.readout] += int(wrong.sum())
+
+    def conclude(self, graph: SpikingGraph, differing_tensors: list[str]) -> Verification:
+        return Verification(
+            images=self.images,
+            neurons=self.neurons,
+            mismatches=sum(self.differing.values()),
+            unsettled=self.unsettled,
+            settled_by=None if self.unsettled else self.last,
+            membrane_bits=count_membrane_bits(graph),
+            fraction_bits={node.name: node.fraction_bits for node in graph.neurons},
+            differing_layers={name: number for name, number in self.differing.items() if number},
+            differing_tensors=differing_tensors,
+        )

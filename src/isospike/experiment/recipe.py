@@ -1,0 +1,261 @@
+"""A recipe: everything that a run depends on, checked strictly."""
+
+import dataclasses
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from isospike.conversion import METHODS
+from isospike.data import SOURCES, Augmentation, ImageSet, crop_centre, load
+from isospike.errors import IsospikeError, RecipeError
+from isospike.files import read_bytes
+from isospike.networks import Network, Quantisation, build_network
+from isospike.training import TrainingConfig
+
+FOLDER = Path(__file__).parent / "recipes"
+_SUFFIX = ".toml"
+_ELSEWHERE = ("train", "seed")  # the recipe has one seed for everything
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class About(Section):
+    """Where the recipe comes from, and what was published for it (percent), for the list of recipes."""
+
+    source: str
+    published: str = "nothing published"
+
+
+class DataSection(Section):
+    """The dataset, and the central square of its images to use (pixels; none for the whole)."""
+
+    name: str
+    crop: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=0, ge=0)
+
+
+class NetworkSection(Section):
+    """The network in the papers' notation, with its options; ``offset`` is the pixel value per channel that counts as
+    zero (the rounded mean)."""
+
+    notation: str
+    padding: str = "valid"
+    pool: str = "conv"
+    batch_norm: bool = True
+    offset: tuple[int, ...] | None = None
+    divisor: int = 255
+
+
+class ConvertSection(Section):
+    """The method and its options; ``t_max`` is the most time steps that the graph may run."""
+
+    method: str
+    t_max: int = Field(ge=1)
+
+
+class SimulateSection(Section):
+    """How many time steps are recorded, how many images run together, and how spikes propagate."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(default=250, ge=1)
+    propagation: str = "within-step"
+
+
+class Recipe(Section):
+    """A resolved recipe.
+
+    Attributes:
+        name: of the recipe it came from.
+        seed: of weights, order, augmentation and noise.
+    """
+
+    name: str
+    seed: int = 0
+    about: About
+    data: DataSection
+    network: NetworkSection
+    quantise: Quantisation
+    train: TrainingConfig
+    augment: Augmentation = Augmentation()
+    convert: ConvertSection
+    simulate: SimulateSection
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """(channel, height, width) of what enters the network."""
+        shape = SOURCES[self.data.name].shape
+        if shape is None:
+            raise RecipeError(f"data.name: {self.data.name} has images of many sizes: give data.crop")
+        crop = self.data.crop
+        return shape if crop is None else (shape[0], crop, crop)
+
+    @property
+    def train_config(self) -> TrainingConfig:
+        """The training's settings, with the recipe's seed."""
+        return dataclasses.replace(self.train, seed=self.seed)
+
+    @property
+    def is_convertible(self) -> bool:
+        """Whether the network has level activations; a full-precision twin has none."""
+        return self.quantise.levels != "none"
+
+    def build(self) -> Network:
+        """A fresh network of this recipe."""
+        net = self.network
+        return build_network(
+            net.notation,
+            self.in_shape,
+            SOURCES[self.data.name].classes,
+            self.quantise,
+            padding=net.padding,
+            pool=net.pool,
+            batch_norm=net.batch_norm,
+            offset=net.offset,
+            divisor=net.divisor,
+        )
+
+    def load_data(self, folder: Path | None, limit: int | None = None) -> tuple[ImageSet, ImageSet]:
+        """Training images as they are (less those held out), and test images cropped to the centre.
+
+        With ``data.held_out`` above zero, that many training images, drawn by the seed, take the place of the test
+        split: for choices that must not look at it.
+        """
+        data = load(self.data.name, folder)
+        train, test = data.train, data.test
+        if self.data.held_out:
+            train, test = train.split(self.data.held_out, self.seed)
+        if limit is not None:
+            test = test.first(limit)
+        if self.data.crop is not None:
+            test = ImageSet(crop_centre(test.images, self.data.crop), test.labels)
+        return train, test
+
+
+def dump_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the tables of its TOML file."""
+    content = recipe.model_dump(mode="json")
+    del content["train"]["seed"]
+    return content
+
+
+def list_recipes() -> list[str]:
+    """The names of the built-in recipes."""
+    return sorted(path.name.removesuffix(_SUFFIX) for path in FOLDER.glob(f"*{_SUFFIX}"))
+
+
+def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
+    """The built-in recipe ``name``, or the file if ``name`` ends in .toml, with ``a.b=value`` settings applied.
+
+    Raises:
+        RecipeError: no such recipe, or a key or value that it cannot have.
+    """
+    if name.endswith(_SUFFIX):
+        return read_recipe(Path(name), settings)
+    if name not in list_recipes():
+        nearest = difflib.get_close_matches(name, list_recipes(), n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise RecipeError(f"recipe: unknown recipe {name!r}; {hint}'isospike recipes' lists them")
+    return read_recipe(FOLDER / f"{name}{_SUFFIX}", settings)
+
+
+def read_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
+    """Read a recipe file, apply settings, and check it.
+
+    Raises:
+        FileError: the file cannot be read.
+        RecipeError: it is not TOML, or not a recipe; the message names the key and the nearest one.
+    """
+    try:
+        content = tomllib.loads(read_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: expected a recipe in TOML, but it does not parse ({error})") from error
+    for setting in settings or []:
+        _apply(content, setting)
+    if isinstance(content.get("train"), dict) and "seed" in content["train"]:
+        raise RecipeError(f"{path.name}: train.seed: a recipe has one seed for everything: set 'seed' instead")
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{path.name}: {_explain(error)}") from error
+    except IsospikeError as error:
+        raise RecipeError(f"{path.name}: {error}") from error
+    _check_names(recipe)
+    return recipe
+
+
+def _check_names(recipe: Recipe) -> None:
+    for key, value, known in (
+        ("data.name", recipe.data.name, list(SOURCES)),
+        ("convert.method", recipe.convert.method, list(METHODS)),
+    ):
+        if value not in known:
+            raise RecipeError(f"{key}: expected one of {', '.join(known)}, got {value!r}")
+    if recipe.simulate.steps > recipe.convert.t_max:
+        raise RecipeError(
+            f"simulate.steps: expected at most convert.t_max = {recipe.convert.t_max}, got {recipe.simulate.steps}: "
+            "raise convert.t_max too"
+        )
+    crop = recipe.data.crop
+    if recipe.augment.crop != crop:
+        raise RecipeError(f"augment.crop: expected data.crop = {crop}, got {recipe.augment.crop}: set both")
+    recipe.build()
+
+
+def _apply(content: dict[str, Any], setting: str) -> None:
+    key, separator, text = setting.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {setting}: expected key=value, such as train.epochs=5")
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
+    if text == "none" and not _is_text(key):
+        place.pop(last, None)  # TOML has no null: an absent key means none
+        return
+    try:
+        place[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[last] = text
+
+
+def _is_text(key: str) -> bool:
+    """Whether "none" is a word that this key may hold."""
+    return key in ("quantise.levels",)
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = list_keys()
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+        return f"unknown key {key!r}; " + (f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}")
+    if first["type"] in ("missing", "missing_argument"):
+        return f"the key {key!r} is missing"
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{got}"
+
+
+def list_keys() -> list[str]:
+    """Every key that a recipe may have, in dotted form."""
+    keys = []
+    for name, info in Recipe.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [f"{name}.{inner}" for inner in kind.model_fields]
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            keys += [f"{name}.{field.name}" for field in dataclasses.fields(kind) if (name, field.name) != _ELSEWHERE]
+        else:
+            keys.append(name)
+    return keys

@@ -1,0 +1,144 @@
+"""The run folder: what a run leaves on disk, each file whole."""
+
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isospike import __version__
+from isospike.errors import FileError
+from isospike.experiment.recipe import Recipe, dump_recipe, read_recipe
+from isospike.experiment.toml_writer import format_toml
+from isospike.files import read_json, read_tensors, write_json, write_tensors, write_text
+from isospike.graph import SpikingGraph, load_graph, save_graph
+from isospike.networks import Network
+
+_FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``recipe.toml``, ``model.safetensors``, ``snn.safetensors`` and ``metrics.json`` under ``path``."""
+
+    path: Path
+
+    @property
+    def training(self) -> Path:
+        """Where checkpoints of a training in progress are."""
+        return self.path / "training"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the resolved recipe."""
+        text = format_toml(dump_recipe(recipe))
+        write_text(self.path / "recipe.toml", f"# resolved by isospike {__version__}\n{text}")
+
+    def read_recipe(self, settings: list[str] | None = None) -> Recipe:
+        """The recipe of this run, with settings applied.
+
+        Raises:
+            FileError: there is no run in this folder.
+        """
+        path = self.path / "recipe.toml"
+        if not path.is_file():
+            raise FileError(f"{path}: not found; start the run with 'isospike train RECIPE --out {self.path}'")
+        return read_recipe(path, settings)
+
+    def write_model(self, model: Network) -> None:
+        """Write the state of the trained network."""
+        state = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in model.state_dict().items()}
+        write_tensors(self.path / "model.safetensors", state, {"network": model.notation})
+
+    def read_model(self, recipe: Recipe) -> Network:
+        """The trained network.
+
+        Raises:
+            FileError: no model, a damaged one, or one of another network.
+        """
+        path = self.path / "model.safetensors"
+        if not path.is_file():
+            raise FileError(f"{path}: not found; run 'isospike train {recipe.name} --out {self.path}' first")
+        model = recipe.build()
+        load_state(model, path)
+        return model.eval()
+
+    def write_graph(self, graph: SpikingGraph) -> None:
+        """Write the spiking graph."""
+        save_graph(graph, self.path / "snn.safetensors")
+
+    def read_graph(self) -> SpikingGraph:
+        """The spiking graph.
+
+        Raises:
+            FileError: there is none, or a damaged one.
+        """
+        path = self.path / "snn.safetensors"
+        if not path.is_file():
+            raise FileError(f"{path}: not found; run 'isospike convert --out {self.path}' first")
+        return load_graph(path)
+
+    def update_metrics(self, recipe: Recipe, stage: str, seconds: float, sections: dict[str, Any]) -> None:
+        """Merge a stage's findings into ``metrics.json``."""
+        path = self.path / "metrics.json"
+        metrics = read_json(path) if path.is_file() else {}
+        by_stage = {**metrics.get("stage_seconds", {}), stage: round(seconds, 2)}
+        metrics.update(
+            recipe=recipe.name,
+            dataset=recipe.data.name,
+            network=recipe.network.notation,
+            method=recipe.convert.method,
+            steps=recipe.simulate.steps,
+            seed=recipe.seed,
+            versions=read_versions(),
+            seconds=round(sum(by_stage.values()), 2),
+            stage_seconds=by_stage,
+            **sections,
+        )
+        ordered = {key: metrics.get(key) for key in _FIRST_KEYS}
+        ordered.update({key: value for key, value in metrics.items() if key not in ordered})
+        write_json(path, ordered)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The metrics so far."""
+        return read_json(self.path / "metrics.json")
+
+    def clear_results(self) -> None:
+        """Remove what an earlier training left, so that no result outlives its model."""
+        for name in ("model.safetensors", "snn.safetensors", "metrics.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+
+def load_state(model: Network, path: Path) -> None:
+    """Fill ``model`` from a safetensors file of its state.
+
+    Raises:
+        FileError: the file is damaged, or its tensors are not those of this network.
+    """
+    tensors, _ = read_tensors(path)
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise FileError(f"{path}: the tensor {name} is missing: a checkpoint of another network; train anew")
+        if tensors[name].shape != tuple(tensor.shape):
+            raise FileError(
+                f"{path}: {name} has the shape {tensors[name].shape}, expected {tuple(tensor.shape)}: a checkpoint of "
+                "another network; give its own recipe or train anew"
+            )
+    extra = [name for name in tensors if name not in expected]
+    if extra:
+        raise FileError(f"{path}: unknown tensor {extra[0]}: a checkpoint of another network; train anew")
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of what computed the numbers, and the machine's kind."""
+    packages = {name: version(name) for name in ("torch", "numpy", "datasets", "accelerate", "safetensors")}
+    return {
+        "isospike": __version__,
+        "python": platform.python_version(),
+        **packages,
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }

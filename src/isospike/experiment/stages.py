@@ -1,0 +1,176 @@
+"""The stages of a run: train, evaluate, convert, simulate, verify. Each reads and writes the run folder."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isospike.conversion import QuantisedAnn, convert, verify
+from isospike.data import ImageSet
+from isospike.errors import ConversionError
+from isospike.experiment.recipe import Recipe
+from isospike.experiment.run_folder import RunFolder
+from isospike.experiment.summaries import summarise_simulation
+from isospike.metrics import count_macs
+from isospike.networks import Network, capture
+from isospike.simulator import simulate
+from isospike.training import EpochReport, check_device, evaluate, is_main_process, train, wait_for_others
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command line says beside the recipe.
+
+    Attributes:
+        data: folder of the dataset; None for the hub.
+        device: "cpu" or "cuda".
+        limit: number of test images; None for all.
+    """
+
+    data: Path | None = None
+    device: str = "cpu"
+    limit: int | None = None
+
+
+class Experiment:
+    """One recipe in one run folder.
+
+    Args:
+        recipe: resolved.
+        folder: the run folder.
+        options: device, data and limit.
+        advance: given a stage and its total, gives a function to call with the number done; for progress bars.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        options: Options,
+        advance: Callable[[str, int], Advance] | None = None,
+    ) -> None:
+        check_device(options.device)
+        self.recipe, self.folder, self.options = recipe, folder, options
+        self.advance = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
+        self.images: tuple[ImageSet, ImageSet] | None = None
+
+    def train(self, on_epoch: Callable[[EpochReport], None] | None = None) -> None:
+        """Train the network, or go on where an interrupted training stopped; write recipe and model."""
+        recipe, started = self.recipe, time.perf_counter()
+        train_images, _ = self._load()
+        torch.manual_seed(recipe.seed)
+        model = recipe.build()
+        if is_main_process():
+            self.folder.clear_results()
+            self.folder.write_recipe(recipe)
+        reports = train(
+            model,
+            train_images,
+            recipe.train_config,
+            augmentation=recipe.augment,
+            folder=self.folder.training,
+            device=self.options.device,
+            on_epoch=on_epoch,
+        )
+        seconds = sum(report.seconds for report in reports)
+        if is_main_process():
+            self.folder.write_model(model)
+        section = {"epochs": len(reports), "loss": reports[-1].loss, "seconds": round(seconds, 2)}
+        self._note("train", started, {"training": section})
+
+    def evaluate(self) -> dict[str, Any]:
+        """Accuracy of the network: the exact quantised ANN's, and PyTorch's in float32 beside it."""
+        started = time.perf_counter()
+        test = self._test_images()
+        model = self._read_model()
+        section: dict[str, Any] = {"accuracy": None, "accuracy_float32": evaluate(model, test, device=self.options.device)}
+        if self.recipe.is_convertible:
+            ann = capture(model)
+            reference = QuantisedAnn(ann, self.options.device)
+            advance = self.advance("evaluate", len(test))
+            right = 0
+            for start in range(0, len(test), self.recipe.simulate.batch_size):
+                part = slice(start, start + self.recipe.simulate.batch_size)
+                right += int((reference.classify(test.images[part]) == test.labels[part]).sum())
+                advance(min(part.stop, len(test)))
+            section["accuracy"] = right / len(test)
+            section["macs_per_image"] = count_macs(ann)
+        else:
+            section["accuracy"] = section["accuracy_float32"]
+        return self._note("evaluate", started, {"ann": section})
+
+    def convert(self) -> None:
+        """Convert the trained network and write the spiking graph."""
+        started = time.perf_counter()
+        self._require_levels()
+        recipe = self.recipe.convert
+        graph = convert(self._read_model(), recipe.method, t_max=recipe.t_max)
+        if is_main_process():
+            self.folder.write_graph(graph)
+        wait_for_others()
+        self._note("convert", started, {})
+
+    def simulate(self) -> dict[str, Any]:
+        """Run the spiking network over the test images and note accuracy, spikes, SOPs and settling per step."""
+        started = time.perf_counter()
+        self._require_levels()
+        test, graph = self._test_images(), self.folder.read_graph()
+        settings = self.recipe.simulate
+        result = simulate(
+            graph,
+            test.images,
+            settings.steps,
+            batch_size=settings.batch_size,
+            propagation=settings.propagation,
+            device=self.options.device,
+            on_batch=self.advance("simulate", len(test)),
+        )
+        return self._note("simulate", started, {"snn": summarise_simulation(graph, result, test.labels)})
+
+    def verify(self) -> dict[str, Any]:
+        """Prove the stored graph equal to the stored model on every test image."""
+        started = time.perf_counter()
+        self._require_levels()
+        test = self._test_images()
+        findings = verify(
+            self.folder.read_graph(),
+            self._read_model(),
+            test.images,
+            self.recipe.convert.method,
+            t_max=self.recipe.convert.t_max,
+            batch_size=self.recipe.simulate.batch_size,
+            device=self.options.device,
+            on_batch=self.advance("verify", len(test)),
+        )
+        return self._note("verify", started, {"verify": asdict(findings)})
+
+    def _load(self) -> tuple[ImageSet, ImageSet]:
+        if self.images is None:
+            self.images = self.recipe.load_data(self.options.data, self.options.limit)
+        return self.images
+
+    def _test_images(self) -> ImageSet:
+        return self._load()[1]
+
+    def _read_model(self) -> Network:
+        return self.folder.read_model(self.recipe)
+
+    def _require_levels(self) -> None:
+        if not self.recipe.is_convertible:
+            raise ConversionError(
+                "quantise.levels: a full-precision network (levels=none) has no spike counts to equal: train with "
+                "quantise.levels=median or qcfs"
+            )
+
+    def _note(self, stage: str, started: float, sections: dict[str, Any]) -> dict[str, Any]:
+        """Write a stage's findings into the metrics; every process returns when they are there."""
+        seconds = time.perf_counter() - started
+        if is_main_process():
+            self.folder.update_metrics(self.recipe, stage, seconds, sections)
+        wait_for_others()
+        return self.folder.read_metrics()

@@ -1,0 +1,40 @@
+"""The spiking graph: nodes, shapes, intervals, files. NumPy only."""
+
+from isospike.graph.intervals import bound_membranes, bound_signals, count_membrane_bits, most_spikes
+from isospike.graph.nodes import (
+    Activation,
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    CountingNeuron,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool,
+    Node,
+    Readout,
+)
+from isospike.graph.spiking_graph import SpikingGraph
+from isospike.graph.storage import compare_graphs, load_graph, save_graph
+
+__all__ = [
+    "Activation",
+    "AveragePool",
+    "BatchNorm",
+    "Convolution",
+    "CountingNeuron",
+    "Dense",
+    "Flatten",
+    "Input",
+    "MaxPool",
+    "Node",
+    "Readout",
+    "SpikingGraph",
+    "bound_membranes",
+    "bound_signals",
+    "compare_graphs",
+    "count_membrane_bits",
+    "load_graph",
+    "most_spikes",
+    "save_graph",
+]

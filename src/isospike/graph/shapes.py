@@ -1,0 +1,83 @@
+"""The shape that each node gives, from the shapes it takes."""
+
+from collections.abc import Sequence
+
+from isospike.errors import GraphError
+from isospike.graph.nodes import AveragePool, Convolution, CountingNeuron, Dense, Flatten, Input, MaxPool, Node, Pair
+
+Shape = tuple[int, ...]
+
+
+def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    """The shape of ``node``'s signal for one image, without the batch.
+
+    Raises:
+        GraphError: the node cannot take what comes; the message names it.
+    """
+    if isinstance(node, Input):
+        _expect_channels(node, node.shape[0])
+        return node.shape
+    (shape,) = shapes
+    if isinstance(node, Convolution):
+        _expect_map(node, shape)
+        _expect_weight(node, 4)
+        out, per_group, height, width = node.weight.shape
+        if shape[0] != per_group * node.groups or out % node.groups:
+            raise GraphError(
+                f"{node.name}: weight {node.weight.shape} with {node.groups} groups expects "
+                f"{per_group * node.groups} channels, got {shape[0]}: check the layer before it"
+            )
+        return (out, *_slide(node, shape, (height, width), node.stride, node.padding, node.dilation))
+    if isinstance(node, AveragePool | MaxPool):
+        _expect_map(node, shape)
+        return (shape[0], *_slide(node, shape, node.kernel, node.stride, node.padding, (1, 1)))
+    if isinstance(node, Dense):
+        _expect_weight(node, 2)
+        if len(shape) != 1 or shape[0] != node.weight.shape[1]:
+            raise GraphError(
+                f"{node.name}: weight {node.weight.shape} expects {node.weight.shape[1]} features, got {shape}: "
+                "check the layer before it"
+            )
+        return (node.weight.shape[0],)
+    if isinstance(node, Flatten):
+        size = 1
+        for length in shape:
+            size *= length
+        return (size,)
+    _expect_channels(node, shape[0])
+    return shape
+
+
+def _expect_map(node: Node, shape: Shape) -> None:
+    if len(shape) != 3:
+        raise GraphError(f"{node.name}: expected a feature map (channel, height, width), got the shape {shape}")
+
+
+def _expect_weight(node: Convolution | Dense, dimensions: int) -> None:
+    if node.weight.ndim != dimensions:
+        raise GraphError(f"{node.name}.weight: expected {dimensions} dimensions, got the shape {node.weight.shape}")
+    _expect_channels(node, len(node.weight))
+
+
+def _expect_channels(node: Node, channels: int) -> None:
+    """One entry per channel in every tensor, and one row in a table of thresholds; weights have their own shape."""
+    for field, array in node.arrays.items():
+        table = isinstance(node, CountingNeuron) and node.step is None and array.ndim == 2
+        if field != "weight" and (array.shape[:1] != (channels,) or (array.ndim > 1 and not table)):
+            raise GraphError(
+                f"{node.name}.{field}: expected one entry for each of {channels} channels, got the shape {array.shape}"
+            )
+
+
+def _slide(node: Node, shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    sizes = []
+    for axis in (0, 1):
+        span = dilation[axis] * (kernel[axis] - 1) + 1
+        size = (shape[axis + 1] + 2 * padding[axis] - span) // stride[axis] + 1
+        if size < 1:
+            raise GraphError(
+                f"{node.name}: a window of {span} does not fit a feature map of {shape[1]}x{shape[2]} "
+                f"with padding {padding}: use a smaller kernel or padding 'same'"
+            )
+        sizes.append(size)
+    return sizes[0], sizes[1]

@@ -1,0 +1,157 @@
+"""SpikingGraph: the one thing that crosses rooms."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from isospike.errors import GraphError
+from isospike.graph.nodes import (
+    Activation,
+    BatchNorm,
+    Convolution,
+    CountingNeuron,
+    Dense,
+    Input,
+    MaxPool,
+    Node,
+    Readout,
+    Spiking,
+    Synapses,
+    is_integer,
+)
+from isospike.graph.shapes import Shape, infer_shape
+
+
+@dataclass(frozen=True, eq=False)
+class SpikingGraph:
+    """A network as nodes in the order of computation, and ``t_max``, the most time steps it may run.
+
+    A graph with ``t_max=None`` is a captured ANN (BatchNorm and activations still in it), which ``convert`` turns
+    into a spiking one.
+
+    Raises:
+        GraphError: names that are not unique, inputs that do not come earlier, shapes that do not fit, values that
+            are not finite.
+    """
+
+    nodes: tuple[Node, ...]
+    t_max: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_order(self.nodes)
+        _check_values(self.nodes, self.t_max)
+        _ = self.shapes
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __getitem__(self, name: str) -> Node:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise GraphError(f"no node is called {name!r}; there are {', '.join(self._by_name)}") from None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of each node's signal, for one image."""
+        shapes: dict[str, Shape] = {}
+        for node in self.nodes:
+            shapes[node.name] = infer_shape(node, [shapes[name] for name in node.inputs])
+        return shapes
+
+    @property
+    def input(self) -> Input:
+        """The node that takes the pixels."""
+        node = self.nodes[0]
+        if not isinstance(node, Input):
+            raise GraphError(f"{node.name}: expected the first node to be an Input, got {type(node).__name__}")
+        return node
+
+    @property
+    def readout(self) -> Readout:
+        """The node that gives the logits."""
+        node = self.nodes[-1]
+        if not isinstance(node, Readout):
+            raise GraphError(f"{node.name}: expected the last node to be a Readout, got {type(node).__name__}")
+        return node
+
+    @cached_property
+    def spiking(self) -> tuple[Node, ...]:
+        """Everything that keeps a count: neurons and max-pool trackers."""
+        return tuple(node for node in self.nodes if isinstance(node, Spiking))
+
+    @cached_property
+    def neurons(self) -> tuple[CountingNeuron, ...]:
+        """The neurons, from the encoder (hidden layer 1) to the last hidden layer."""
+        return tuple(node for node in self.nodes if isinstance(node, CountingNeuron))
+
+    @cached_property
+    def synapses(self) -> tuple[Node, ...]:
+        """The nodes with weights, from the encoder's to the classifier's."""
+        return tuple(node for node in self.nodes if isinstance(node, Synapses))
+
+    @cached_property
+    def is_integer(self) -> bool:
+        """Whether no float occurs between pixel and logit (the worth of a logit aside)."""
+        return all(is_integer(array) for node in self.nodes for array in node.arrays.values())
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether this graph spikes, rather than being a captured ANN."""
+        return self.t_max is not None
+
+
+def _check_order(nodes: tuple[Node, ...]) -> None:
+    seen: set[str] = set()
+    if not nodes or not isinstance(nodes[0], Input) or not isinstance(nodes[-1], Readout):
+        raise GraphError("expected a graph that begins with an Input and ends with a Readout; convert the network anew")
+    for node in nodes:
+        if node.name in seen:
+            raise GraphError(f"{node.name}: two nodes have this name; each needs its own")
+        missing = [name for name in node.inputs if name not in seen]
+        if missing:
+            raise GraphError(f"{node.name}: its input {missing[0]!r} does not come before it")
+        expected = 0 if isinstance(node, Input) else 1
+        if len(node.inputs) != expected:
+            raise GraphError(f"{node.name}: expected {expected} input(s), got {len(node.inputs)}")
+        seen.add(node.name)
+
+
+def _check_values(nodes: tuple[Node, ...], t_max: int | None) -> None:
+    if t_max is not None and (not isinstance(t_max, int) or t_max < 1):
+        raise GraphError(f"T_max: expected at least 1 time step, as a whole number, got {t_max}")
+    for node in nodes:
+        for field, array in node.arrays.items():
+            if not (is_integer(array) or array.dtype == np.float64):
+                raise GraphError(f"{node.name}.{field}: expected integers or float64, got {array.dtype}")
+            if not np.isfinite(array).all():
+                raise GraphError(f"{node.name}.{field}: holds NaN or infinity; train or load the network anew")
+        if t_max is not None and isinstance(node, BatchNorm | Activation):
+            raise GraphError(f"{node.name}: a {type(node).__name__} does not occur in a spiking graph; convert it anew")
+        if t_max is not None and isinstance(node, Convolution | Dense) and (node.scale, node.bias) != (None, None):
+            raise GraphError(f"{node.name}: in a spiking graph scale and bias are part of the thresholds; convert it anew")
+        if t_max is not None and isinstance(node, MaxPool) and node.limit is None:
+            raise GraphError(f"{node.name}: a max-pool tracker needs the most spikes it may emit in a step")
+        if isinstance(node, CountingNeuron):
+            _check_neuron(node)
+
+
+def _check_neuron(node: CountingNeuron) -> None:
+    if node.limit < 1 or (node.levels is not None and node.levels < 1):
+        raise GraphError(
+            f"{node.name}: expected at least 1 level and 1 spike per step, got {node.levels}, {node.limit}"
+        )
+    if (node.fraction_bits is None) == is_integer(node.threshold):
+        raise GraphError(f"{node.name}: fraction_bits goes with integer thresholds, and only with them")
+    if node.fraction_bits is not None and not 0 <= node.fraction_bits <= 24:
+        raise GraphError(f"{node.name}: expected 0 to 24 fraction bits, got {node.fraction_bits}")
+    if (node.step is None) != (node.threshold.ndim == 2):
+        raise GraphError(f"{node.name}: expected one threshold and one step per channel, or a table and no step")
+    if node.step is not None and (node.step <= 0).any():
+        raise GraphError(f"{node.name}.step: expected steps above 0, got {node.step.min()}")

@@ -1,0 +1,136 @@
+"""The level activation: one staircase for every quantised ANN here."""
+
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isospike.errors import ConversionError
+
+
+class LevelActivation(nn.Module):
+    """``step * clip(floor(z / step + 1/2), 0, levels)``: a staircase through the origin, half rounds up.
+
+    Backward it is the identity inside the clipping range ``0 < z < step * levels`` and zero outside
+    (straight-through). Where the threshold ``step * levels`` is learned, it receives its gradient as in QCFS.
+
+    Make one with :func:`median`, :func:`qcfs` or :func:`calibrated`.
+
+    Args:
+        levels: N, the highest count; None where the staircase has no end.
+        step: q, the height of a stair; None where ``threshold`` gives it as ``threshold / levels``.
+        threshold: height of the whole staircase, in the units of z.
+        learned: whether ``threshold`` is a parameter.
+
+    Raises:
+        ConversionError: levels, step or threshold not above zero.
+    """
+
+    def __init__(
+        self, levels: int | None, step: Fraction | None = None, threshold: float | None = None, learned: bool = False
+    ) -> None:
+        super().__init__()
+        if levels is not None and levels < 1:
+            raise ConversionError(f"level activation: expected at least 1 level, got {levels}")
+        if (step is None) == (threshold is None) or (threshold is not None and levels is None):
+            raise ConversionError("level activation: give a step, or a threshold and a number of levels")
+        height = step if threshold is None else threshold
+        if height is None or not height > 0:
+            raise ConversionError(f"level activation: expected a step or threshold above 0, got {height}")
+        self.levels = levels
+        self.fixed_step = step
+        self.threshold: Tensor | None = None
+        if threshold is not None:
+            value = torch.tensor(float(threshold))
+            if learned:
+                self.threshold = nn.Parameter(value)
+            else:
+                self.register_buffer("threshold", value)
+
+    def read_step(self) -> Fraction:
+        """q as the rational number that its float is.
+
+        Raises:
+            ConversionError: a learned threshold that has fallen to zero or is not finite.
+        """
+        if self.fixed_step is not None:
+            return self.fixed_step
+        value = float(self.threshold) if self.threshold is not None else 0.0
+        if not 0 < value < float("inf"):
+            raise ConversionError(
+                f"level activation: expected a threshold above 0, got {value}: train with a lower rate"
+            )
+        return Fraction(value) / (self.levels or 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the staircase to ``z`` of any shape."""
+        if self.threshold is None:
+            return _Staircase.apply(z, float(self.read_step()), self.levels)
+        levels = self.levels or 1
+        inside = torch.clamp(z / self.threshold, 0, 1) * levels + 0.5
+        return RoundTrip.apply(inside, torch.floor(inside)) * (self.threshold / levels)
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows."""
+        height = f"step={self.fixed_step}" if self.threshold is None else f"threshold={float(self.threshold):.4g}"
+        return f"levels={self.levels}, {height}"
+
+
+def median(k: int, bound: float | None = None) -> LevelActivation:
+    """Median quantisation: ``q = 2^-k`` and ``N = bound * 2^k`` levels, or no end without a bound.
+
+    Source: the k and B of the negative-spike, scatter-and-gather and all-integer works.
+
+    Raises:
+        ConversionError: ``k`` below 0, or ``bound * 2^k`` not a whole number above 0.
+    """
+    if k < 0:
+        raise ConversionError(f"median quantisation: expected k of at least 0, got {k}")
+    levels = None if bound is None else bound * 2**k
+    if levels is not None and (levels != int(levels) or levels < 1):
+        raise ConversionError(f"median quantisation: bound * 2^k must be a whole number above 0, got {bound} * 2^{k}")
+    return LevelActivation(None if levels is None else int(levels), step=Fraction(1, 2**k))
+
+
+def qcfs(levels: int, threshold: float = 8.0) -> LevelActivation:
+    """Quantisation clip-floor-shift: ``q = threshold / levels`` with a learned threshold.
+
+    Source: Bu et al., ICLR 2022, eq. 16 (there ``lambda`` and ``L``).
+    """
+    return LevelActivation(levels, threshold=threshold, learned=True)
+
+
+def calibrated(percentile: float, levels: int) -> LevelActivation:
+    """A staircase of ``levels`` levels up to ``percentile``, a value measured on activations, for a network trained
+    without quantisation (threshold balancing)."""
+    return LevelActivation(levels, threshold=percentile)
+
+
+class RoundTrip(torch.autograd.Function):
+    """Forward the second tensor exactly; backward the gradient goes to the first (straight-through)."""
+
+    @staticmethod
+    def forward(ctx: Any, latent: Tensor, quantised: Tensor) -> Tensor:  # noqa: ARG004
+        return quantised.view_as(quantised)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+        return gradient, None
+
+
+class _Staircase(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, step: float, levels: int | None) -> Tensor:
+        if z.requires_grad:
+            inside = z > 0
+            if levels is not None:
+                inside &= z < step * levels
+            ctx.save_for_backward(inside)
+        count = z.div(step).add_(0.5).floor_().clamp_(0, levels)
+        return count.mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None

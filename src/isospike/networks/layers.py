@@ -1,0 +1,78 @@
+"""The modules that networks of the notation are made of."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from isospike.networks.activations import RoundTrip
+from isospike.networks.weights import quantise_weight, split_weight
+
+
+class Pixels(nn.Module):
+    """Raw pixels p to ``(p - offset) / divisor``, so that what follows pads by the offset when it pads by zero.
+
+    Args:
+        offset: one integer per channel, 0 to 255: the rounded mean, or zeros.
+        divisor: what one pixel step is worth, as ``1 / divisor``.
+    """
+
+    offset: Tensor
+
+    def __init__(self, offset: tuple[int, ...], divisor: int = 255) -> None:
+        super().__init__()
+        self.divisor = divisor
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.int64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float images (batch, channel, height, width) from pixels 0..255 of any type."""
+        offset = self.offset.to(torch.float32).view(-1, 1, 1)
+        return (images.to(torch.float32) - offset) / self.divisor
+
+
+class Layer(nn.Module):
+    """Synapses, BatchNorm and an activation, in this order; ``norm`` may be absent."""
+
+    def __init__(self, synapses: nn.Conv2d | nn.Linear, norm: bool, activation: nn.Module) -> None:
+        super().__init__()
+        self.synapses = synapses
+        channels = synapses.weight.shape[0]
+        kind = nn.BatchNorm2d if isinstance(synapses, nn.Conv2d) else nn.BatchNorm1d
+        self.norm = kind(channels) if norm else None
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One activation per channel (and position)."""
+        u = self.synapses(x)
+        return self.activation(u if self.norm is None else self.norm(u))
+
+
+class Classifier(nn.Linear):
+    """The last dense layer. With int8 weights there is one scale for all classes and the bias is a whole number of
+    ``scale * unit()``, where a spike coming in is worth ``unit()``: so logits can be compared as integers.
+
+    Args:
+        unit: gives the step of the activations coming in, when asked.
+        divisor: what average pooling between them and this layer divides by.
+    """
+
+    def __init__(
+        self, features: int, classes: int, weights: str, unit: Callable[[], Fraction] | None = None, divisor: int = 1
+    ) -> None:
+        super().__init__(features, classes)
+        self.unit = unit
+        self.divisor = divisor
+        quantise_weight(self, weights, per_channel=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes)."""
+        if self.unit is None:
+            return super().forward(x)
+        _, scale = split_weight(self)
+        if scale is None:
+            return super().forward(x)
+        worth = float(scale[0]) * float(self.unit() / self.divisor)
+        rounded = torch.floor(self.bias.detach() / worth + 0.5) * worth
+        return nn.functional.linear(x, self.weight, RoundTrip.apply(self.bias, rounded))
+

@@ -1,0 +1,115 @@
+"""Quantised weights as parametrisations (``torch.nn.utils.parametrize``): integers times a scale per channel."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from isospike.errors import ConversionError
+from isospike.networks.activations import RoundTrip
+
+
+class QuantisedWeight(nn.Module):
+    """A weight that is forward ``scale * integers`` and backward the latent weight itself (straight-through)."""
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers (int8, shape of the weight) and scale (float32, one per output channel)."""
+        raise NotImplementedError
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """The quantised weight, in the latent weight's type."""
+        with torch.no_grad():
+            integers, scale = self.split(latent)
+            quantised = integers.to(latent.dtype) * _per_channel(scale, latent)
+        return RoundTrip.apply(latent, quantised)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The latent weight that an assigned weight becomes."""
+        return weight
+
+
+class Ternary(QuantisedWeight):
+    """``sign(w) where |w| > 0.7 mean|w|, else 0``, with scale 1: BatchNorm absorbs it.
+
+    Source: ternary weight networks (Li et al., 2016, eq. 6), without their scale. The mean is taken in float64, so that
+    the order of summation (threads, devices) does not decide borderline weights.
+    """
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`QuantisedWeight`."""
+        cut = 0.7 * latent.abs().mean(dtype=torch.float64)
+        keep = latent.abs() > cut
+        return (torch.sign(latent) * keep).to(torch.int8), latent.new_ones(len(latent), dtype=torch.float32)
+
+
+class Binary(QuantisedWeight):
+    """``mean|w| per filter * sign(w)``, with sign(0) = 1. Source: XNOR-Net (Rastegari et al., 2016, eq. 6)."""
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`QuantisedWeight`."""
+        scale = latent.abs().flatten(1).mean(1, dtype=torch.float64).float()
+        return torch.where(latent < 0, -1, 1).to(torch.int8), scale
+
+
+class Int8(QuantisedWeight):
+    """``scale * round(w / scale)`` with ``scale = max|w| / 127``, per output channel or for the whole tensor."""
+
+    def __init__(self, per_channel: bool = True) -> None:
+        super().__init__()
+        self.per_channel = per_channel
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`QuantisedWeight`."""
+        largest = latent.abs().flatten(1).amax(1).float()
+        if not self.per_channel:
+            largest = largest.amax().expand(len(latent))
+        # a channel of zeros keeps its zeros, with any scale above zero
+        scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+        integers = torch.round(latent.float() / _per_channel(scale, latent))
+        return integers.clamp_(-127, 127).to(torch.int8), scale
+
+
+def quantise_weight(module: nn.Module, weights: str, per_channel: bool = True) -> None:
+    """Register the quantiser called ``weights`` ("float", "ternary", "binary", "int8") on ``module.weight``.
+
+    Raises:
+        ConversionError: unknown name.
+    """
+    if weights == "float":
+        return
+    kinds: dict[str, QuantisedWeight] = {"ternary": Ternary(), "binary": Binary(), "int8": Int8(per_channel)}
+    if weights not in kinds:
+        raise ConversionError(f"weights: unknown quantiser {weights!r}; expected float, {', '.join(kinds)}")
+    parametrize.register_parametrization(module, "weight", kinds[weights])
+
+
+def read_latent(module: nn.Module) -> Tensor:
+    """The weight that training moves: the float behind a quantised weight, or the weight itself."""
+    quantised = _find_quantiser(module) is not None
+    return module.get_parameter("parametrizations.weight.original" if quantised else "weight").detach()
+
+
+def split_weight(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """The weight as conversion sees it: integers (int8) and scale (float32, per output channel), or the float weight
+    and None where nothing quantises it."""
+    latent = read_latent(module)
+    quantiser = _find_quantiser(module)
+    if quantiser is None:
+        return latent, None
+    with torch.no_grad():
+        return quantiser.split(latent.cpu())
+
+
+def _find_quantiser(module: nn.Module) -> QuantisedWeight | None:
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
+    quantiser = module.get_submodule("parametrizations.weight.0")
+    if not isinstance(quantiser, QuantisedWeight):
+        raise ConversionError(
+            f"weights: expected float, ternary, binary or int8 weights, got those of {type(quantiser).__name__}: "
+            "use isospike.networks.quantise_weight"
+        )
+    return quantiser
+
+
+def _per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+    return scale.to(weight.dtype).view(-1, *[1] * (weight.dim() - 1))

@@ -1,0 +1,57 @@
+"""Which number type carries a simulation, and when it is exact."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isospike.errors import SimulationError
+from isospike.graph import SpikingGraph, bound_signals
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+_EXACT_BITS = {torch.float32: 24, torch.float64: 53, torch.int64: 53}
+
+
+def choose_dtype(graph: SpikingGraph, name: str, device: torch.device) -> torch.dtype:
+    """The type of currents and spikes.
+
+    A float carries integers exactly below ``2^24`` (float32) or ``2^53`` (float64), so an integer graph whose sums are
+    bounded by that is simulated exactly in floats too, in any order of summation. "auto" takes the fastest type that is
+    exact, and float64 where weights are floats.
+
+    Args:
+        graph: a spiking graph.
+        name: "auto", "float32", "float64" or "int64" (products in float64, everything else in int64).
+        device: convolutions on a GPU may use other algorithms than sums of products, so "auto" avoids float32 there.
+
+    Raises:
+        SimulationError: unknown name; int64 for a graph with float weights; sums too large to be exact.
+    """
+    if name != "auto" and name not in DTYPES:
+        raise SimulationError(f"dtype: expected auto, {', '.join(DTYPES)}, got {name!r}")
+    if not graph.is_integer:
+        if name == "int64":
+            layer = next(node.name for node in graph if any(a.dtype == np.float64 for a in node.arrays.values()))
+            raise SimulationError(f"{layer}: int64 simulation expects integers, got floats: use dtype float64")
+        return torch.float64 if name == "auto" else DTYPES[name]
+    bits = max(int(bound.magnitude.max()).bit_length() for bound in bound_signals(graph, graph.t_max or 1).values())
+    if name == "auto":
+        plain = torch.get_float32_matmul_precision() == "highest" and torch.backends.mkldnn.is_available()
+        exact = bits <= _EXACT_BITS[torch.float32] and device.type == "cpu" and plain
+        return torch.float32 if exact else torch.float64
+    dtype = DTYPES[name]
+    if bits > _EXACT_BITS[dtype]:
+        raise SimulationError(
+            f"{name}: sums of this graph need {bits} bits, and products in this type are exact only to "
+            f"{_EXACT_BITS[dtype]}: use {'dtype float64' if dtype is torch.float32 else 'a smaller T_max'}"
+        )
+    return dtype
+
+
+def to_tensor(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A NumPy array as a tensor of its own."""
+    return torch.from_numpy(np.array(array)).to(device=device, dtype=dtype)
+
+
+def per_channel(tensor: Tensor, dimensions: int) -> Tensor:
+    """Shape (channels,) to (channels, 1, ...): it broadcasts over ``dimensions`` dimensions, the batch first."""
+    return tensor.view(-1, *[1] * (dimensions - 2))

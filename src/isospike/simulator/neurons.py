@@ -1,0 +1,90 @@
+"""Neurons as pure step functions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from isospike.graph import CountingNeuron, MaxPool
+from isospike.simulator.arithmetic import per_channel, to_tensor
+
+_EXACT_BITS = 52
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """A counting neuron's thresholds, ready to compare.
+
+    Attributes:
+        threshold: theta_1 or Theta, broadcastable; or the table (channels, levels).
+        step: delta or Delta; None with a table.
+        fraction_bits: None for float thresholds.
+        levels: N; None for no end.
+        dtype: in which counts are worked out.
+    """
+
+    threshold: Tensor
+    step: Tensor | None
+    fraction_bits: int | None
+    levels: int | None
+    dtype: torch.dtype
+
+
+def make_thresholds(
+    node: CountingNeuron, dimensions: int, dtype: torch.dtype, bits: int, device: torch.device
+) -> Thresholds:
+    """Prepare ``node`` for membranes of ``dimensions`` dimensions (the batch included) that need ``bits`` bits.
+
+    Integer thresholds are compared in int64, or in float64 where that is exact: a quotient of integers below 2^52 never
+    rounds up to the next integer.
+    """
+    if node.fraction_bits is None:
+        carrier = dtype
+    elif dtype is torch.int64 or _count_bits(node, bits + node.fraction_bits) > _EXACT_BITS:
+        carrier = torch.int64
+    else:
+        carrier = torch.float64
+    threshold = to_tensor(node.threshold, carrier, device)
+    if node.step is None:
+        return Thresholds(threshold, None, node.fraction_bits, node.levels, carrier)
+    step = per_channel(to_tensor(node.step, carrier, device), dimensions)
+    return Thresholds(per_channel(threshold, dimensions), step, node.fraction_bits, node.levels, carrier)
+
+
+def _count_bits(node: CountingNeuron, membrane_bits: int) -> int:
+    """Bits of the largest difference between a membrane and a threshold, and of the step."""
+    arrays = [node.threshold] if node.step is None else [node.threshold, node.step]
+    largest = max(abs(int(end)) for array in arrays for end in (array.min(), array.max()))
+    return max(membrane_bits, largest.bit_length()) + 1
+
+
+def deserve_count(membrane: Tensor, thresholds: Thresholds) -> Tensor:
+    """``n = clip(floor((V - threshold) / step) + 1, 0, levels)``, in the membrane's type.
+
+    Args:
+        membrane: V, (batch, channels, ...).
+        thresholds: from :func:`make_thresholds`.
+    """
+    v = membrane.to(thresholds.dtype)
+    if thresholds.step is None:
+        by_channel = v.transpose(0, 1)
+        flat = by_channel.reshape(len(thresholds.threshold), -1).contiguous()
+        count = torch.searchsorted(thresholds.threshold, flat, right=True).reshape(by_channel.shape).transpose(0, 1)
+    else:
+        if thresholds.fraction_bits:
+            v = v * (1 << thresholds.fraction_bits)
+        count = torch.div(v - thresholds.threshold, thresholds.step, rounding_mode="floor") + 1
+    return count.clamp(0, thresholds.levels).to(membrane.dtype)
+
+
+def fire(deserved: Tensor, count: Tensor, limit: int) -> Tensor:
+    """The spikes of one step: ``clip(n - c, -limit, limit)``."""
+    return (deserved - count).clamp(-limit, limit)
+
+
+def pool_counts(counts: Tensor, node: MaxPool) -> Tensor:
+    """The largest count in each window: what a max-pool tracker must have emitted."""
+    carrier = torch.float64 if counts.dtype is torch.int64 else counts.dtype
+    pooled = functional.max_pool2d(counts.to(carrier), node.kernel, node.stride, node.padding)
+    return pooled.to(counts.dtype)

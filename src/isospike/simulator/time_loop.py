@@ -1,0 +1,228 @@
+"""The readable time loop in PyTorch: the oracle."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from isospike.errors import SimulationError
+from isospike.graph import (
+    CountingNeuron,
+    Input,
+    MaxPool,
+    Node,
+    Readout,
+    SpikingGraph,
+    bound_membranes,
+)
+from isospike.graph.nodes import is_integer
+from isospike.metrics import measure_reach
+from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
+from isospike.simulator.linear import make_linear
+from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
+from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
+
+PROPAGATIONS = ("within-step", "layer-per-step")
+
+
+def simulate(
+    graph: SpikingGraph,
+    images: Tensor,
+    steps: int | None = None,
+    *,
+    dtype: str = "auto",
+    batch_size: int = 256,
+    early_stop: bool = True,
+    propagation: str = "within-step",
+    keep_counts: bool = False,
+    device: str = "cpu",
+    on_batch: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Run a spiking network over time.
+
+    ``V_t = V_{t-1} + A(s_t)``, ``n_t`` the count that V_t deserves, ``s_t = clip(n_t - c_{t-1}, -m, m)``,
+    ``c_t = c_{t-1} + s_t``. The image is presented once, at the first step. An image has *settled* when every neuron
+    and every max-pool tracker has the count that it deserves and no spike is in flight; its counts are then those of
+    the quantised ANN (docs/theorem.md), and it stops early.
+
+    Args:
+        graph: a converted graph.
+        images: uint8 (batch, channel, height, width).
+        steps: time steps, at most the graph's T_max, which is the default.
+        dtype: "auto", "float32", "float64" or "int64" (see :func:`choose_dtype`).
+        batch_size: images simulated together.
+        early_stop: whether settled images are left out of later steps; it changes no result.
+        propagation: "within-step" (spikes pass through all layers within the step) or "layer-per-step".
+        keep_counts: whether the counts at the end are kept.
+        device: where to run, "cpu" or "cuda".
+        on_batch: called with the number of images done after each batch.
+
+    Returns:
+        What happened, on the CPU.
+
+    Raises:
+        SimulationError: images of the wrong shape or type, no images, more steps than T_max, unknown options.
+    """
+    steps = _check_steps(graph, steps)
+    _check_images(graph, images)
+    if propagation not in PROPAGATIONS or batch_size < 1:
+        raise SimulationError(
+            f"propagation and batch_size: expected one of {', '.join(PROPAGATIONS)} and at least 1, got "
+            f"{propagation!r}, {batch_size}"
+        )
+    network = _Network(graph, dtype, torch.device(device), propagation == "layer-per-step")
+    parts, done = [], 0
+    with torch.inference_mode():
+        for batch in images.split(batch_size):
+            parts.append(network.run(batch, steps, early_stop, keep_counts))
+            done += len(batch)
+            if on_batch is not None:
+                on_batch(done)
+    return join(parts)
+
+
+class _Network:
+    """A graph made ready: weights and thresholds as tensors."""
+
+    def __init__(self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool) -> None:
+        self.graph, self.device, self.delayed = graph, device, delayed
+        self.dtype = choose_dtype(graph, dtype, device)
+        membranes = bound_membranes(graph)
+        self.linear = {}
+        self.thresholds = {}
+        for node in graph:
+            if isinstance(node, CountingNeuron):
+                dimensions = len(graph.shapes[node.name]) + 1
+                bits = membranes[node.name].bits if node.fraction_bits is not None else 0
+                self.thresholds[node.name] = make_thresholds(node, dimensions, self.dtype, bits, device)
+            elif not isinstance(node, Input | Readout | MaxPool):
+                self.linear[node.name] = make_linear(node, self.dtype, device)
+        self.offset = per_channel(to_tensor(graph.input.offset, self.dtype, device), 4)
+        self.bias = to_tensor(graph.readout.bias, self.dtype, device)
+        self.reach: dict[str, list[tuple[str, Tensor]]] = {}
+        for reach in measure_reach(graph):
+            synapses = to_tensor(reach.synapses, torch.float64, device)
+            self.reach.setdefault(reach.source, []).append((reach.layer, synapses))
+
+    def run(self, images: Tensor, steps: int, early_stop: bool, keep_counts: bool) -> Simulation:
+        """Simulate one batch."""
+        spiking = [node.name for node in self.graph.spiking]
+        layers = [node.name for node in self.graph.synapses[1:]]
+        recorder = Recorder(steps, len(images), len(self.bias), spiking, layers)
+        state = _State(self.graph, len(images), self.dtype, self.device, keep_counts)
+        pixels: Tensor | None = images.to(self.device).to(self.dtype) - self.offset
+        for step in range(steps):
+            settled, logits = self._advance(step, pixels, state, recorder)
+            pixels = None  # the image is presented once
+            recorder.record_answer(step, state.images, logits, settled)
+            if early_stop and bool(settled.any()):
+                state.keep(~settled)
+                if not len(state.images):
+                    break
+        state.keep(torch.zeros(len(state.images), dtype=torch.bool, device=self.device))
+        return recorder.finish(state.final_counts)
+
+    def _advance(self, step: int, pixels: Tensor | None, state: "_State", recorder: Recorder) -> tuple[Tensor, Tensor]:
+        """One time step: whether each image has settled, and its logits. A signal of None is all zeros."""
+        signals: dict[str, Tensor | None] = {}
+        settled = torch.ones(len(state.images), dtype=torch.bool, device=self.device)
+        logits = torch.empty(0)
+        for node in self.graph:
+            incoming = signals[node.inputs[0]] if node.inputs else pixels
+            if isinstance(node, Input):
+                signals[node.name] = incoming
+            elif isinstance(node, CountingNeuron | MaxPool):
+                deserved = self._integrate(node, incoming, state)
+                spikes = fire(deserved, state.counts[node.name], node.limit or 1)
+                state.counts[node.name] += spikes
+                settled &= (state.counts[node.name] == deserved).flatten(1).all(1)
+                signals[node.name] = self._send(step, node, spikes, state, recorder)
+                if self.delayed:
+                    settled &= ~spikes.flatten(1).any(1)
+            elif isinstance(node, Readout):
+                if incoming is not None:
+                    state.sums[node.name] += incoming
+                logits = self._read(state.sums[node.name], node)
+            else:
+                signals[node.name] = None if incoming is None else self.linear[node.name](incoming)
+        return settled, logits
+
+    def _integrate(self, node: CountingNeuron | MaxPool, incoming: Tensor | None, state: "_State") -> Tensor:
+        """Add the current (or the spikes to be pooled) and give the count that is deserved."""
+        if incoming is not None:
+            state.sums[node.name] += incoming
+        if isinstance(node, MaxPool):
+            return pool_counts(state.sums[node.name], node)
+        return deserve_count(state.sums[node.name], self.thresholds[node.name])
+
+    def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor | None:
+        """Record the spikes and give those that arrive in this step."""
+        arriving = state.in_flight.get(node.name) if self.delayed else spikes
+        state.in_flight[node.name] = spikes
+        magnitude = None
+        if bool(spikes.any()):
+            magnitude = recorder.record_spikes(step, state.images, node.name, spikes)
+        if self.delayed:
+            magnitude = None if arriving is None else sum_magnitudes(arriving)
+        if magnitude is None:
+            return None
+        for layer, synapses in self.reach.get(node.name, ()):
+            recorder.record_work(step, state.images, layer, magnitude, synapses)
+        return arriving
+
+    def _read(self, membrane: Tensor, node: Readout) -> Tensor:
+        logits = membrane + self.bias
+        return logits if is_integer(node.bias) else logits * node.scale
+
+
+class _State:
+    """Membranes (or pooled inputs), counts and spikes in flight of the images that are still running."""
+
+    def __init__(
+        self, graph: SpikingGraph, batch: int, dtype: torch.dtype, device: torch.device, keep_counts: bool
+    ) -> None:
+        self.images = torch.arange(batch)
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, Tensor] = {}
+        self.in_flight: dict[str, Tensor] = {}
+        self.final_counts: dict[str, Tensor] = {}
+        for node in graph:
+            if isinstance(node, CountingNeuron | MaxPool | Readout):
+                shape = graph.shapes[node.inputs[0]]
+                self.sums[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
+        for node in graph.spiking:
+            shape = graph.shapes[node.name]
+            self.counts[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
+            if keep_counts:
+                self.final_counts[node.name] = torch.zeros(batch, *shape, dtype=torch.int64)
+
+    def keep(self, running: Tensor) -> None:
+        """Go on with some images only; note the counts of those that stop."""
+        stopped = ~running
+        for name, final in self.final_counts.items():
+            final[self.images[stopped.cpu()]] = self.counts[name][stopped].to("cpu", torch.int64)
+        for group in (self.sums, self.counts, self.in_flight):
+            for name, tensor in group.items():
+                group[name] = tensor[running]
+        self.images = self.images[running.cpu()]
+
+
+def _check_steps(graph: SpikingGraph, steps: int | None) -> int:
+    if graph.t_max is None:
+        raise SimulationError("simulate: expected a spiking graph, got a captured ANN: convert it first")
+    steps = graph.t_max if steps is None else steps
+    if not 1 <= steps <= graph.t_max:
+        raise SimulationError(
+            f"steps: expected 1 to T_max = {graph.t_max}, got {steps}: membranes are only bounded up to T_max; convert "
+            "with a larger t_max"
+        )
+    return steps
+
+
+def _check_images(graph: SpikingGraph, images: Tensor) -> None:
+    expected = graph.input.shape
+    if images.dtype is not torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
+        raise SimulationError(
+            f"images: expected uint8 (batch, {', '.join(map(str, expected))}) with at least one image, got "
+            f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+        )

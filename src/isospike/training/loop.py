@@ -1,0 +1,208 @@
+"""The training loop: one process, several CPU processes or several GPUs, by the same code."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from isospike.data import Augmentation, ImageSet, augment
+from isospike.errors import TrainingError
+from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
+from isospike.training.configuration import TrainingConfig, schedule_rate
+from isospike.training.history import EpochReport
+from isospike.training.optimisers import build_optimiser
+from isospike.training.processes import gather_sum, own_slice, share_buffers, start_accelerator
+
+
+def train(
+    model: nn.Module,
+    data: ImageSet,
+    config: TrainingConfig,
+    *,
+    augmentation: Augmentation | None = None,
+    folder: Path | None = None,
+    device: str = "cpu",
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[EpochReport]:
+    """Train a network in place, by cross-entropy.
+
+    With ``folder``, each epoch leaves a checkpoint there, and a call with the same arguments goes on after the last
+    one, to the same weights bit by bit as without the interruption (on the same machine, and number of processes).
+    The order of the images depends on the seed and the epoch alone; each process takes its slice of each batch.
+
+    Arguments:
+        model: takes uint8 images (n, channel, height, width) and returns logits (n, classes). It is moved to
+            ``device`` and left in training mode.
+        data: the images to train on; they are held on ``device`` whole.
+        config: the settings.
+        augmentation: how to vary the images; None leaves them.
+        folder: where checkpoints go; with several machines, a folder that all of them see. None writes nothing.
+        device: "cpu" or "cuda".
+        on_epoch: called on every process after each epoch's checkpoint; may call :func:`evaluate`.
+        on_step: called on every process with the number of steps done and to do, of this epoch.
+
+    Returns:
+        A report of each epoch, those before a resumption included.
+
+    Raises:
+        TrainingError: too few images, labels that the network has no logit for, a loss that is not finite, or a
+            checkpoint of another training.
+        DeviceError: the device or the other processes are not there.
+        FileError: a checkpoint that cannot be read or written whole.
+    """
+    accelerator = start_accelerator(device, config.precision)
+    _check_sizes(data, config, accelerator)
+    run = describe_run(config, augmentation, data)
+    model.to(accelerator.device)
+    _lay_out(model, torch.channels_last if config.channels_last else torch.contiguous_format)
+    optimiser = build_optimiser(model, config)
+    history = [] if folder is None else read_checkpoint(folder, run, model, optimiser)
+    _check_agreement(accelerator, len(history))
+    objective = accelerator.prepare_model(_Objective(model, config, int(data.labels.max()), accelerator))
+    session = _Session(
+        accelerator, objective, optimiser, data.to(accelerator.device), config, augmentation or Augmentation(), on_step
+    )
+    try:
+        for epoch in range(len(history), config.epochs):
+            model.train()
+            report = _run_epoch(session, epoch)
+            _check_loss(report, config, folder)
+            share_buffers(accelerator, model)
+            history.append(report)
+            if folder is not None and accelerator.is_main_process:
+                write_checkpoint(folder, run, history, model, optimiser)
+            if on_epoch is not None:
+                on_epoch(report)
+    finally:
+        _lay_out(model, torch.contiguous_format)
+    accelerator.wait_for_everyone()
+    return history
+
+
+class _Objective(nn.Module):
+    """The network with its loss. Wrapping this, and not the network, leaves the network as it was afterwards."""
+
+    def __init__(self, model: nn.Module, config: TrainingConfig, highest_label: int, accelerator: Accelerator) -> None:
+        super().__init__()
+        self.model = model
+        self.smoothing = config.label_smoothing
+        self.highest_label = highest_label
+        # Slices may differ by one image, and gradients are averaged over processes: each image weighs the same so.
+        self.weight = accelerator.num_processes / config.batch_size
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        logits = self.model(images)
+        if logits.ndim != 2 or len(logits) != len(labels) or logits.shape[1] <= self.highest_label:
+            raise TrainingError(
+                f"train: the network gave {tuple(logits.shape)} for {len(labels)} images with labels up to "
+                f"{self.highest_label}, expected ({len(labels)}, classes): give it a classifier of more classes"
+            )
+        return cross_entropy(logits, labels, reduction="sum", label_smoothing=self.smoothing) * self.weight
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What stays the same from step to step."""
+
+    accelerator: Accelerator
+    objective: nn.Module
+    optimiser: torch.optim.Optimizer
+    data: ImageSet
+    config: TrainingConfig
+    augmentation: Augmentation
+    on_step: Callable[[int, int], None] | None
+
+
+def _run_epoch(session: _Session, epoch: int) -> EpochReport:
+    started = time.perf_counter()
+    config, accelerator, data = session.config, session.accelerator, session.data
+    device, steps = accelerator.device, len(data) // config.batch_size
+    order = torch.randperm(len(data), generator=_seed(torch.Generator(), config.seed, epoch)).to(device)
+    generator = _seed(torch.Generator(device), config.seed, epoch, accelerator.process_index + 1)
+    own = own_slice(config.batch_size, accelerator)
+    total, rate = torch.zeros((), dtype=torch.float64, device=device), 0.0
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        # Layers that draw, such as dropout, draw the same after a resumption.
+        torch.manual_seed(generator.initial_seed())
+        for step in range(steps):
+            start = step * config.batch_size
+            batch = data.select(order[start + own.start : start + own.stop])
+            rate = schedule_rate(config, epoch * steps + step, config.epochs * steps)
+            # The sum stays on the device: reading it at each step would make the device wait for Python.
+            total += _run_step(session, batch, generator, rate)
+            if session.on_step is not None:
+                session.on_step(step + 1, steps)
+    mean = float(gather_sum(accelerator, total)) / (steps * accelerator.num_processes)
+    seconds = time.perf_counter() - started
+    return EpochReport(epoch + 1, config.epochs, mean, rate, seconds, steps * config.batch_size / seconds)
+
+
+def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, rate: float) -> Tensor:
+    images = augment(batch.images, session.augmentation, generator)
+    if session.config.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    loss: Tensor = session.objective(images, batch.labels)
+    session.accelerator.backward(loss)
+    if session.config.gradient_clip is not None:
+        session.accelerator.clip_grad_norm_(session.objective.parameters(), session.config.gradient_clip)
+    for group in session.optimiser.param_groups:
+        group["lr"] = rate
+    session.optimiser.step()
+    session.optimiser.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    """Order the elements of the 4-d parameters in memory; the numbers stay."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+def _check_loss(report: EpochReport, config: TrainingConfig, folder: Path | None) -> None:
+    if math.isfinite(report.loss):
+        return
+    done = report.epoch - 1
+    kept = f"; the checkpoint of epoch {done} in {folder} is whole" if folder is not None and done else ""
+    raise TrainingError(
+        f"epoch {report.epoch}: the loss is {report.loss}, expected a finite number{kept}: lower "
+        f"training.learning_rate ({config.learning_rate}) or set training.gradient_clip"
+    )
+
+
+def _seed(generator: torch.Generator, *key: int) -> torch.Generator:
+    """Seed from several numbers, so that neighbouring seeds, epochs and processes share nothing."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return generator.manual_seed(int(state >> np.uint64(1)))
+
+
+def _check_sizes(data: ImageSet, config: TrainingConfig, accelerator: Accelerator) -> None:
+    if len(data) < config.batch_size:
+        raise TrainingError(
+            f"training.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
+            "images: lower it"
+        )
+    if config.batch_size < accelerator.num_processes:
+        raise TrainingError(
+            f"training.batch_size: got {config.batch_size} for {accelerator.num_processes} processes, expected an "
+            "image or more for each: raise it"
+        )
+
+
+def _check_agreement(accelerator: Accelerator, done: int) -> None:
+    if accelerator.num_processes == 1:
+        return
+    total = gather_sum(accelerator, torch.tensor([done], device=accelerator.device))
+    if int(total) != done * accelerator.num_processes:
+        raise TrainingError(
+            f"process {accelerator.process_index} found a checkpoint of epoch {done}, others found another; expected "
+            "one folder for all processes: write to a folder that all machines see"
+        )

@@ -1,0 +1,44 @@
+"""Small datasets in the hub's layout, written for one test."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+
+
+def encode(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def draw_digits(n: int, seed: int = 0) -> np.ndarray:
+    """Noise in the shape of MNIST, uint8 (n, 28, 28)."""
+    return np.random.default_rng(seed).integers(0, 256, (n, 28, 28), dtype=np.uint8)
+
+
+def write_parquet(
+    path: Path,
+    images: list[bytes | None],
+    labels: list[Any],
+    columns: tuple[str, str] = ("image", "label"),
+    classes: int | None = 10,
+) -> None:
+    label = datasets.Value("int64") if classes is None else datasets.ClassLabel(num_classes=classes)
+    features = datasets.Features({columns[0]: datasets.Image(), columns[1]: label})
+    rows = [None if image is None else {"bytes": image, "path": None} for image in images]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict({columns[0]: rows, columns[1]: labels}, features=features).to_parquet(str(path))
+
+
+def write_mnist(folder: Path, n: int = 12) -> tuple[np.ndarray, list[int]]:
+    """A folder that ``load("mnist", folder)`` takes: ``n`` images, of which the last third are for testing."""
+    pixels, labels = draw_digits(n), [index % 10 for index in range(n)]
+    cut = n - n // 3
+    encoded: list[bytes | None] = [encode(image) for image in pixels]
+    write_parquet(folder / "train-00000-of-00001.parquet", encoded[:cut], labels[:cut])
+    write_parquet(folder / "test-00000-of-00001.parquet", encoded[cut:], labels[cut:])
+    return pixels, labels
