@@ -19,7 +19,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def list_windows(image: Tensor, shift: int, size: tuple[int, int], fill: tuple[int, ...]) -> list[list[object]]:
     """Every window of one padded image, by plain loops."""
-    channels, height, width = image.shape
+    _, height, width = image.shape
     padded = torch.tensor(fill, dtype=torch.uint8)[:, None, None].repeat(1, height + 2 * shift, width + 2 * shift)
     padded[:, shift : shift + height, shift : shift + width] = image
     rows, columns = size
@@ -138,9 +138,9 @@ def test_settings_out_of_range(options: dict, message: str) -> None:
 
 
 def test_images_that_do_not_fit() -> None:
-    with pytest.raises(DataError, match="got torch.float32 of shape"):
+    with pytest.raises(DataError, match=r"got torch\.float32 of shape"):
         augment(draw_images(1).float(), Augmentation(flip=True), seeded())
-    with pytest.raises(DataError, match="augmentation.crop: got 6, expected at most 5"):
+    with pytest.raises(DataError, match=r"augmentation\.crop: got 6, expected at most 5"):
         augment(draw_images(1), Augmentation(crop=6), seeded())
     with pytest.raises(DataError, match="got 3 values, expected 1 or 2"):
         augment(draw_images(1), Augmentation(shift=1, fill=(1, 2, 3)), seeded())

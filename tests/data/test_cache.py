@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from isospike.data import Dataset, load, loading
+from isospike.data import Dataset, load
+from isospike.data.decoding import decode_split
 
 from .folders import write_mnist
 
@@ -18,13 +19,12 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by one for each split that is decoded."""
     calls: list[str] = []
-    decode = loading.decode_split
 
     def watch(tables: object, source: object, place: str) -> object:
         calls.append(place)
-        return decode(tables, source, place)  # type: ignore[arg-type]
+        return decode_split(tables, source, place)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loading, "decode_split", watch)
+    monkeypatch.setattr("isospike.data.loading.decode_split", watch)
     return calls
 
 

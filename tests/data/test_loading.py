@@ -91,7 +91,7 @@ def test_a_missing_folder_and_one_without_parquet(tmp_path: Path) -> None:
 
 def write_both(folder: Path, image: bytes | None, label: int | None, **options: object) -> None:
     good: list[bytes | None] = [encode(draw_digits(1)[0])]
-    write_parquet(folder / "train.parquet", good + [image], [1, label], **options)  # type: ignore[arg-type]
+    write_parquet(folder / "train.parquet", [*good, image], [1, label], **options)  # type: ignore[arg-type]
     write_parquet(folder / "test.parquet", good, [1], **options)  # type: ignore[arg-type]
 
 
@@ -110,7 +110,7 @@ def test_an_image_of_another_shape(tmp_path: Path) -> None:
 @pytest.mark.parametrize("image", [b"not an image", b"", None, encode(draw_digits(1)[0])[:200]])
 def test_undecodable_bytes(tmp_path: Path, image: bytes | None) -> None:
     write_both(tmp_path, image, 1)
-    with pytest.raises(DataError, match="train: image 1 .* does not decode"):
+    with pytest.raises(DataError, match=r"train: image 1 .* does not decode"):
         load("mnist", tmp_path)
 
 

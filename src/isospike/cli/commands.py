@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from isospike import __version__
 from isospike.cli.progress import show_progress
 from isospike.errors import DataError
 from isospike.experiment import Experiment, Options, Recipe, RunFolder, list_recipes, load_recipe
@@ -17,7 +18,6 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Turn a trained image classifier into a spiking neural network that computes the same answer, and prove it.",
 )
 
 RecipeName = Annotated[str, typer.Argument(help="A built-in recipe ('isospike recipes' lists them) or a .toml file.")]
@@ -27,6 +27,21 @@ OptionalOut = Annotated[Path | None, typer.Option("--out", help="The run folder;
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Limit = Annotated[int | None, typer.Option("--limit", help="Use this many test images.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"isospike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turn a trained image classifier into a spiking neural network that computes the same answer, and prove it."""
 
 
 @app.command()

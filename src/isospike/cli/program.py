@@ -3,7 +3,8 @@
 import os
 import sys
 
-import click
+import typer
+from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 from isospike.cli.commands import app
@@ -27,13 +28,12 @@ def run(arguments: list[str]) -> int:
     except IsospikeError as error:
         _say(str(error))
         return USAGE
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help())
+    except TyperException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        if message:  # empty where the help has been shown instead
+            _say(f"{message} ('isospike --help' shows the commands)")
         return USAGE
-    except click.ClickException as error:
-        _say(f"{error.format_message()} ('isospike --help' shows the commands)")
-        return USAGE
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, Abort):
         _say("interrupted; what was whole stays whole, and the same command goes on where training stopped")
         return INTERRUPTED
     except BrokenPipeError:
@@ -45,4 +45,4 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(message: str) -> None:
-    click.echo(f"isospike: {' '.join(message.split())}", err=True)
+    typer.echo(f"isospike: {' '.join(message.split())}", err=True)

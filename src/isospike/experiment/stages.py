@@ -58,6 +58,7 @@ class Experiment:
         self.recipe, self.folder, self.options = recipe, folder, options
         self.advance = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
         self.images: tuple[ImageSet, ImageSet] | None = None
+        self.training_begun = False
 
     def train(self, on_epoch: Callable[[EpochReport], None] | None = None) -> None:
         """Train the network, or go on where an interrupted training stopped; write recipe and model."""
@@ -65,9 +66,6 @@ class Experiment:
         train_images, _ = self._load()
         torch.manual_seed(recipe.seed)
         model = recipe.build()
-        if is_main_process():
-            self.folder.clear_results()
-            self.folder.write_recipe(recipe)
         reports = train(
             model,
             train_images,
@@ -76,9 +74,11 @@ class Experiment:
             folder=self.folder.training,
             device=self.options.device,
             on_epoch=on_epoch,
+            on_step=self._begin_training,
         )
         seconds = sum(report.seconds for report in reports)
         if is_main_process():
+            self.folder.write_recipe(recipe)
             self.folder.write_model(model)
         section = {"epochs": len(reports), "loss": reports[-1].loss, "seconds": round(seconds, 2)}
         self._note("train", started, {"training": section})
@@ -148,6 +148,13 @@ class Experiment:
             on_batch=self.advance("verify", len(test)),
         )
         return self._note("verify", started, {"verify": asdict(findings)})
+
+    def _begin_training(self, done: int, _steps: int) -> None:
+        """With the first step, and not before it is known that there will be one, earlier results go."""
+        if done == 1 and is_main_process() and not self.training_begun:
+            self.training_begun = True
+            self.folder.clear_results()
+            self.folder.write_recipe(self.recipe)
 
     def _load(self) -> tuple[ImageSet, ImageSet]:
         if self.images is None:

@@ -11,8 +11,8 @@ from isospike.simulator import Simulation
 def summarise_simulation(graph: SpikingGraph, simulation: Simulation, labels: Tensor) -> dict[str, Any]:
     """Accuracy and settled images (fractions), and spikes and SOPs (cumulative means per image), for each step.
 
-    ``spikes_per_image`` counts |spikes| of layers 2 to the last hidden one; ``sops_per_image`` the synaptic operations of
-    the same layers, so the encoder's spikes but not its pixels, and not the classifier.
+    ``spikes_per_image`` counts |spikes| of layers 2 to the last hidden one; ``sops_per_image`` the synaptic operations
+    of the same layers, so the encoder's spikes but not its pixels, and not the classifier.
 
     Args:
         graph: what was simulated.
@@ -20,14 +20,14 @@ def summarise_simulation(graph: SpikingGraph, simulation: Simulation, labels: Te
         labels: int64 (batch,).
     """
     images = len(labels)
-    right = (simulation.predictions == labels).sum(1)
-    spikes = sum_spikes(graph, simulation).sum(1).cumsum(0)
-    operations = sum_sops(graph, simulation).sum(1).cumsum(0)
+    right = (simulation.predictions == labels).sum(1).double()
+    spikes = sum_spikes(graph, simulation).sum(1).cumsum(0).double()
+    operations = sum_sops(graph, simulation).sum(1).cumsum(0).double()
     return {
         "accuracy": (right / images).tolist(),
         "spikes_per_image": (spikes / images).tolist(),
         "sops_per_image": (operations / images).tolist(),
-        "settled": (simulation.settled.sum(1) / images).tolist(),
+        "settled": (simulation.settled.sum(1).double() / images).tolist(),
     }
 
 

@@ -10,9 +10,7 @@ from isospike.errors import GraphError
 from isospike.graph.nodes import (
     Activation,
     BatchNorm,
-    Convolution,
     CountingNeuron,
-    Dense,
     Input,
     MaxPool,
     Node,
@@ -134,8 +132,8 @@ def _check_values(nodes: tuple[Node, ...], t_max: int | None) -> None:
                 raise GraphError(f"{node.name}.{field}: holds NaN or infinity; train or load the network anew")
         if t_max is not None and isinstance(node, BatchNorm | Activation):
             raise GraphError(f"{node.name}: a {type(node).__name__} does not occur in a spiking graph; convert it anew")
-        if t_max is not None and isinstance(node, Convolution | Dense) and (node.scale, node.bias) != (None, None):
-            raise GraphError(f"{node.name}: in a spiking graph scale and bias are part of the thresholds; convert it anew")
+        if t_max is not None and isinstance(node, Synapses) and node.arrays.keys() != {"weight"}:
+            raise GraphError(f"{node.name}: scale and bias do not occur in a spiking graph; convert it anew")
         if t_max is not None and isinstance(node, MaxPool) and node.limit is None:
             raise GraphError(f"{node.name}: a max-pool tracker needs the most spikes it may emit in a step")
         if isinstance(node, CountingNeuron):

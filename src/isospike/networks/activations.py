@@ -56,7 +56,7 @@ class LevelActivation(nn.Module):
         """
         if self.fixed_step is not None:
             return self.fixed_step
-        value = float(self.threshold) if self.threshold is not None else 0.0
+        value = float(self.threshold.detach()) if self.threshold is not None else 0.0
         if not 0 < value < float("inf"):
             raise ConversionError(
                 f"level activation: expected a threshold above 0, got {value}: train with a lower rate"
@@ -73,7 +73,7 @@ class LevelActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
-        height = f"step={self.fixed_step}" if self.threshold is None else f"threshold={float(self.threshold):.4g}"
+        height = f"step={self.fixed_step}" if self.threshold is None else f"threshold={float(self.threshold.detach()):.4g}"
         return f"levels={self.levels}, {height}"
 
 

@@ -30,6 +30,10 @@ class Pixels(nn.Module):
         offset = self.offset.to(torch.float32).view(-1, 1, 1)
         return (images.to(torch.float32) - offset) / self.divisor
 
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows."""
+        return f"offset={tuple(self.offset.tolist())}, divisor={self.divisor}"
+
 
 class Layer(nn.Module):
     """Synapses, BatchNorm and an activation, in this order; ``norm`` may be absent."""

@@ -23,13 +23,16 @@ from isospike.training.history import EpochReport
 INDEX = "checkpoint.json"
 
 
-def describe_run(config: TrainingConfig, augmentation: Augmentation | None, data: ImageSet) -> dict[str, Any]:
-    """What must be the same for a training to go on: every setting, and the images themselves."""
+def describe_run(
+    model: nn.Module, config: TrainingConfig, augmentation: Augmentation | None, data: ImageSet
+) -> dict[str, Any]:
+    """What must be the same for a training to go on: every setting, every module as built, and the images."""
     images = data.to("cpu")
     pixels = zlib.crc32(images.images.contiguous().numpy().data)
     facts = {
         **{f"training.{key}": value for key, value in asdict(config).items()},
         **{f"augmentation.{key}": value for key, value in asdict(augmentation or Augmentation()).items()},
+        **{f"network.{name}": f"{type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()},
         "data.images": len(images),
         "data.shape": images.shape,
         "data.checksum": f"{zlib.crc32(images.labels.contiguous().numpy().data, pixels):08x}",

@@ -35,13 +35,11 @@ def train(
     """Train a network in place, by cross-entropy.
 
     With ``folder``, each epoch leaves a checkpoint there, and a call with the same arguments goes on after the last
-    one, to the same weights bit by bit as without the interruption (on the same machine, and number of processes).
-    The order of the images depends on the seed and the epoch alone; each process takes its slice of each batch.
+    one, to the same weights bit by bit as without the interruption (by as many processes of the same machine).
 
     Arguments:
-        model: takes uint8 images (n, channel, height, width) and returns logits (n, classes). It is moved to
-            ``device`` and left in training mode.
-        data: the images to train on; they are held on ``device`` whole.
+        model: takes uint8 images (n, channel, height, width), returns logits (n, classes); left in training mode.
+        data: the images, held on ``device`` whole; each process takes its slice of each batch of a common order.
         config: the settings.
         augmentation: how to vary the images; None leaves them.
         folder: where checkpoints go; with several machines, a folder that all of them see. None writes nothing.
@@ -53,23 +51,21 @@ def train(
         A report of each epoch, those before a resumption included.
 
     Raises:
-        TrainingError: too few images, labels that the network has no logit for, a loss that is not finite, or a
-            checkpoint of another training.
+        TrainingError: too few images or classes, a loss that is not finite, or a checkpoint of another training.
         DeviceError: the device or the other processes are not there.
         FileError: a checkpoint that cannot be read or written whole.
     """
     accelerator = start_accelerator(device, config.precision)
     _check_sizes(data, config, accelerator)
-    run = describe_run(config, augmentation, data)
+    run = describe_run(model, config, augmentation, data)
     model.to(accelerator.device)
     _lay_out(model, torch.channels_last if config.channels_last else torch.contiguous_format)
     optimiser = build_optimiser(model, config)
     history = [] if folder is None else read_checkpoint(folder, run, model, optimiser)
     _check_agreement(accelerator, len(history))
     objective = accelerator.prepare_model(_Objective(model, config, int(data.labels.max()), accelerator))
-    session = _Session(
-        accelerator, objective, optimiser, data.to(accelerator.device), config, augmentation or Augmentation(), on_step
-    )
+    varied, placed = augmentation or Augmentation(), data.to(accelerator.device)
+    session = _Session(accelerator, objective, optimiser, placed, config, varied, on_step)
     try:
         for epoch in range(len(history), config.epochs):
             model.train()

@@ -1,0 +1,127 @@
+"""Every bad input: one line that names what came and the remedy, and exit code 2."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isospike.files import read_tensors, write_tensors
+
+Fail = Callable[..., str]
+
+
+def test_unknown_recipe_names_the_nearest(fail: Fail) -> None:
+    line = fail("run", "digit")
+    assert "digits" in line
+    assert "'digit'" in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("trian.epochs=3", ["trian", "train"]),
+        ("train.epoch=3", ["train.epoch", "train.epochs"]),
+        ("quantise.levels=nothing", ["quantise.levels", "nothing"]),
+        ("data.name=minst", ["minst", "mnist"]),
+        ("network.notation=16C3-Q2-10", [">>Q2<<", "P2"]),
+        ("network.notation=16C30", ["16C30", "8x8"]),
+        ("network.pool=mean", ["mean", "avg"]),
+        ("convert.method=magic", ["magic", "all-integer"]),
+        ("quantise.weights=quaternary", ["quaternary", "ternary"]),
+        ("train.epochs=many", ["train.epochs", "many"]),
+        ("train.epochs=0", ["epochs", "1 or more"]),
+        ("train.learning_rate=-1", ["learning_rate", "-1"]),
+        ("simulate.steps=1000", ["T_max", "1000"]),
+        ("train.seed=3", ["seed"]),
+        ("epochs", ["key=value"]),
+        ("simulate.steps=0", ["simulate.steps", "0"]),
+    ],
+)
+def test_bad_settings(fail: Fail, tmp_path: Path, setting: str, words: list[str]) -> None:
+    line = fail("train", "digits", "--out", tmp_path / "out", "--set", setting)
+    for word in words:
+        assert word.replace("T_max", "t_max") in line or word in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_command_and_option(fail: Fail) -> None:
+    assert "trian" in fail("trian")
+    assert "--epochs" in fail("run", "digits", "--epochs", "3")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_device_that_is_not_there(fail: Fail, tmp_path: Path, device: str) -> None:
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert device in fail("run", "digits", "--out", tmp_path / "out", "--device", device)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_without_a_run(fail: Fail, tmp_path: Path) -> None:
+    for stage in ("evaluate", "convert", "simulate", "verify"):
+        assert "recipe.toml" in fail(stage, "--out", tmp_path)
+
+
+def test_missing_data_folder(fail: Fail, tmp_path: Path) -> None:
+    line = fail("run", "all-integer-mnist", "--out", tmp_path / "out", "--data", tmp_path / "nowhere")
+    assert "nowhere" in line
+
+
+def test_limit_below_one(fail: Fail, tmp_path: Path) -> None:
+    assert "--limit" in fail("run", "digits", "--out", tmp_path, "--limit", "0")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "snn.safetensors"])
+def test_truncated_and_foreign_files(fail: Fail, folder: Path, name: str) -> None:
+    path = folder / name
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"not safetensors at all, but long enough to have a header"):
+        path.write_bytes(content)
+        assert name in fail("verify", "--out", folder, "--limit", "10")
+    path.unlink()
+    assert name in fail("verify", "--out", folder, "--limit", "10")
+
+
+def test_checkpoint_of_another_network(fail: Fail, folder: Path) -> None:
+    line = fail("evaluate", "--out", folder, "--set", "network.notation=8C3-P2-64", "--limit", "10")
+    assert "dense1" in line
+    assert "(64, 72)" in line
+
+
+def test_training_of_another_network_in_the_same_folder_is_refused(fail: Fail, folder: Path) -> None:
+    line = fail("train", "digits", "--out", folder, "--set", "train.epochs=3", "--set", "network.notation=8C3-P2-32",
+                "--set", "quantise.k=1")  # fmt: skip
+    assert "--out" in line
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_nan_weights(fail: Fail, folder: Path) -> None:
+    tensors, metadata = read_tensors(folder / "model.safetensors")
+    name = next(name for name in tensors if name.startswith("pool1.synapses"))
+    tensors[name].flat[0] = np.nan
+    write_tensors(folder / "model.safetensors", tensors, metadata)
+    assert "pool1" in fail("convert", "--out", folder)
+    assert (folder / "snn.safetensors").is_file()
+
+
+def test_full_disk_keeps_the_old_file(
+    fail: Fail, folder: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("isospike.files.os.fsync", refuse)
+    line = fail("convert", "--out", folder)
+    assert "No space left" in line
+    assert (folder / "snn.safetensors").read_bytes() == (trained / "snn.safetensors").read_bytes()
+    assert not list(folder.glob(".snn*"))
+
+
+def test_more_steps_than_the_graph_may_run(fail: Fail, folder: Path) -> None:
+    line = fail("simulate", "--out", folder, "--set", "convert.t_max=100", "--set", "simulate.steps=90", "--limit", "5")
+    assert "T_max = 64" in line

@@ -1,0 +1,131 @@
+"""The commands as a script sees them: files, exit codes, output."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isospike.cli.program import run
+from isospike.experiment import list_recipes
+from isospike.files import read_tensors, write_tensors
+
+KEYS = ["recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify"]
+
+
+def spoil(folder: Path, ending: str, change: object, layer: str | None = None) -> str:
+    """Change the first tensor of snn.safetensors that ends so; gives its layer's name."""
+    tensors, metadata = read_tensors(folder / "snn.safetensors")
+    name = next(name for name in tensors if name.endswith(ending) and (layer is None or name.startswith(layer)))
+    tensors[name] = change(tensors[name].copy())  # type: ignore[operator]
+    write_tensors(folder / "snn.safetensors", tensors, metadata)
+    return name.removesuffix(ending)
+
+
+def test_run_leaves_the_documented_files_and_metrics(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert [key for key in metrics if key in KEYS] == KEYS
+    assert metrics["recipe"] == "digits"
+    assert metrics["method"] == "all-integer"
+    assert metrics["steps"] == 8
+    assert set(metrics["ann"]) == {"accuracy", "accuracy_float32", "macs_per_image"}
+    for series in ("accuracy", "spikes_per_image", "sops_per_image", "settled"):
+        assert len(metrics["snn"][series]) == metrics["steps"]
+    assert metrics["verify"]["images"] == 60
+    assert metrics["verify"]["mismatches"] == 0
+    assert metrics["verify"]["unsettled"] == 0
+    assert metrics["snn"]["accuracy"][-1] == metrics["ann"]["accuracy"]
+    assert metrics["seconds"] > 0
+    for name in ("recipe.toml", "model.safetensors", "snn.safetensors"):
+        assert (trained / name).is_file()
+
+
+def test_stages_one_by_one_give_what_run_gives(folder: Path, trained: Path) -> None:
+    before = json.loads((trained / "metrics.json").read_text())
+    for name in ("snn.safetensors", "metrics.json"):
+        (folder / name).unlink()
+    for stage in ("evaluate", "convert", "simulate", "verify"):
+        assert run([stage, "--out", str(folder), "--limit", "60"]) == 0
+    after = json.loads((folder / "metrics.json").read_text())
+    for section in ("ann", "snn", "verify"):
+        assert after[section] == before[section]
+    assert (folder / "snn.safetensors").read_bytes() == (trained / "snn.safetensors").read_bytes()
+
+
+def test_a_run_again_goes_on_from_the_checkpoint_to_the_same_weights(folder: Path, trained: Path) -> None:
+    assert run(["train", str(folder / "recipe.toml"), "--out", str(folder), "--limit", "60"]) == 0
+    assert (folder / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("ending", "change", "named"),
+    [
+        (".threshold", lambda array: array + 40, None),
+        (".weight", lambda array: -array, "pool1"),
+        (".weight", lambda array: array + (array == array.max()), "classifier"),
+    ],
+)
+def test_verify_names_the_spoilt_layer_and_exits_with_1(
+    folder: Path, capsys: pytest.CaptureFixture[str], ending: str, change: object, named: str | None
+) -> None:
+    layer = spoil(folder, ending, change, named)
+    capsys.readouterr()
+    assert run(["verify", "--out", str(folder), "--limit", "60"]) == 1
+    shown = capsys.readouterr().out
+    assert f"differs: {layer}: stored tensors" in shown
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["verify"]["differing_tensors"] == [layer]
+
+
+def test_verify_counts_mismatches_where_a_layer_computes_something_else(folder: Path) -> None:
+    spoil(folder, ".weight", lambda array: -array, "pool1")
+    assert run(["verify", "--out", str(folder), "--limit", "60"]) == 1
+    found = json.loads((folder / "metrics.json").read_text())["verify"]
+    assert found["mismatches"] > 0
+    assert "pool1.neuron" in found["differing_layers"]
+
+
+def test_recipes_piped_are_one_line_each_name_first() -> None:
+    result = subprocess.run([sys.executable, "-m", "isospike", "recipes"], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == list_recipes()
+    assert all(len(line.split("\t")) == 5 for line in lines)
+    assert len(lines) == 11
+
+
+def test_full_precision_twin_trains_and_says_that_there_is_nothing_to_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = ["--set", "quantise.levels=none", "--set", "quantise.weights=float", "--set", "train.epochs=1"]
+    assert run(["run", "digits", "--out", str(tmp_path), "--limit", "20", *twin]) == 0
+    assert "nothing to convert" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["snn"] is None
+    assert metrics["ann"]["accuracy"] == metrics["ann"]["accuracy_float32"]
+    assert run(["convert", "--out", str(tmp_path)]) == 2
+
+
+def test_two_processes_give_the_accuracy_of_one(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
+    subprocess.run(
+        [*launch, "-m", "isospike", "evaluate", "--out", str(folder), "--limit", "60"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=180,
+    )
+    assert json.loads((folder / "metrics.json").read_text())["ann"] == metrics["ann"]
+
+
+def test_ctrl_c_leaves_what_was_whole(monkeypatch: pytest.MonkeyPatch, folder: Path, trained: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("isospike.experiment.stages.simulate", interrupt)
+    assert run(["simulate", "--out", str(folder), "--limit", "60"]) == 130
+    for name in ("metrics.json", "snn.safetensors", "model.safetensors"):
+        assert (folder / name).read_bytes() == (trained / name).read_bytes()
