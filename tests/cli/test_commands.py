@@ -11,6 +11,7 @@ import pytest
 from isospike.cli.program import run
 from isospike.experiment import list_recipes
 from isospike.files import read_tensors, write_tensors
+from isospike.metrics import read_logs
 
 KEYS = ["recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify"]
 
@@ -129,3 +130,63 @@ def test_ctrl_c_leaves_what_was_whole(monkeypatch: pytest.MonkeyPatch, folder: P
     assert run(["simulate", "--out", str(folder), "--limit", "60"]) == 130
     for name in ("metrics.json", "snn.safetensors", "model.safetensors"):
         assert (folder / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_the_six_logs_give_the_metrics(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    logs = read_logs(folder / "logs", images=metrics["verify"]["images"])
+    assert logs.steps == metrics["steps"]
+    assert logs.mean_per_image("accuracy") == metrics["snn"]["accuracy"]
+    assert logs.mean_per_image("spike_num") == metrics["snn"]["spikes_per_image"]
+    assert logs.mean_per_image("sop_num") == metrics["snn"]["sops_per_image"]
+    assert logs.abs_spike is not None
+    assert logs.sum_spike is not None
+    assert logs.spike_collect is not None
+    assert (logs.abs_spike >= abs(logs.sum_spike)).all()
+    assert (logs.sum_spike.cumsum(1) == logs.spike_collect).all()
+
+
+def test_layers_add_up_to_the_totals(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    hidden = metrics["layers"][1:-1]
+    spikes = sum(layer["positive"][-1] + layer["negative"][-1] for layer in hidden)
+    assert spikes == pytest.approx(metrics["snn"]["spikes_per_image"][-1])
+    assert sum(layer["sops"][-1] for layer in hidden) == pytest.approx(metrics["snn"]["sops_per_image"][-1])
+    assert metrics["layers"][0]["sops"] is None
+    assert metrics["layers"][-1]["positive"] is None
+
+
+def test_counting_options(folder: Path) -> None:
+    plain = json.loads((folder / "metrics.json").read_text())
+    layers = plain["layers"]
+    assert run(["simulate", "--out", str(folder), "--limit", "60", "--sops", "negative-spike", "--count-encoder"]) == 0
+    counted = json.loads((folder / "metrics.json").read_text())["snn"]
+    more = [a + b for a, b in zip(plain["snn"]["sops_per_image"], layers[-1]["sops"], strict=True)]
+    assert counted["sops_per_image"] == pytest.approx(more)
+    encoder = [a + b for a, b in zip(layers[0]["positive"], layers[0]["negative"], strict=True)]
+    both = [a + b for a, b in zip(plain["snn"]["spikes_per_image"], encoder, strict=True)]
+    assert counted["spikes_per_image"] == pytest.approx(both)
+    assert run(["simulate", "--out", str(folder), "--limit", "60", "--sops", "scatter-gather"]) == 2
+
+
+def test_noise_gives_mean_and_spread_over_seeds_and_nothing_to_verify(folder: Path) -> None:
+    noisy = ["--limit", "60", "--set", "noise.encoder_drop=0.5", "--set", "noise.seeds=3"]
+    assert run(["simulate", "--out", str(folder), *noisy]) == 0
+    assert run(["verify", "--out", str(folder), *noisy]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["noise"]["seeds"] == [0, 1, 2]
+    assert len(metrics["snn"]["accuracy_spread"]) == metrics["steps"]
+    assert max(metrics["snn"]["accuracy_spread"]) > 0
+    assert metrics["verify"] is None
+    assert metrics["snn"]["accuracy"][-1] != metrics["ann"]["accuracy"]
+
+
+def test_noisy_input_is_still_proved_equal(folder: Path) -> None:
+    clean = json.loads((folder / "metrics.json").read_text())["ann"]["accuracy_float32"]
+    noisy = ["--limit", "60", "--set", "noise.input=1.9"]
+    for stage in ("evaluate", "simulate", "verify"):
+        assert run([stage, "--out", str(folder), *noisy]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["verify"]["mismatches"] == 0
+    assert metrics["snn"]["accuracy"][-1] == metrics["ann"]["accuracy"]
+    assert metrics["ann"]["accuracy_float32"] != clean

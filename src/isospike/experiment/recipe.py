@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,11 +61,33 @@ class ConvertSection(Section):
 
 
 class SimulateSection(Section):
-    """How many time steps are recorded, how many images run together, and how spikes propagate."""
+    """How many time steps are recorded, how many images run together, how spikes propagate, and what is counted.
+
+    ``sops`` is "hidden" (layers 2 to the last hidden one), "scatter-gather" (the same times 2 N, as that paper counts) or
+    "negative-spike" (the classifier's added, as that paper counts); ``count_encoder`` adds the encoder's spikes.
+    """
 
     steps: int = Field(ge=1)
     batch_size: int = Field(default=250, ge=1)
-    propagation: str = "within-step"
+    propagation: Literal["within-step", "layer-per-step"] = "within-step"
+    sops: Literal["hidden", "scatter-gather", "negative-spike"] = "hidden"
+    count_encoder: bool = False
+
+
+class NoiseSection(Section):
+    """Noise, as the papers add it.
+
+    Attributes:
+        input: R; pixels times ``1 + R * (U - 0.5)``, of the test images.
+        encoder_drop: probability that a spike of the encoder is lost, while simulating.
+        training_drop: the same while training, drawn for each batch from 0 to this.
+        seeds: how many seeds are tried, ``seed``, ``seed + 1`` and so on; the metrics hold mean and spread.
+    """
+
+    input: float = Field(default=0.0, ge=0)
+    encoder_drop: float = Field(default=0.0, ge=0, le=1)
+    training_drop: float = Field(default=0.0, ge=0, le=1)
+    seeds: int = Field(default=1, ge=1)
 
 
 class Recipe(Section):
@@ -86,6 +108,7 @@ class Recipe(Section):
     augment: Augmentation = Augmentation()
     convert: ConvertSection
     simulate: SimulateSection
+    noise: NoiseSection = NoiseSection()
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -100,6 +123,11 @@ class Recipe(Section):
     def train_config(self) -> TrainingConfig:
         """The training's settings, with the recipe's seed."""
         return dataclasses.replace(self.train, seed=self.seed)
+
+    @property
+    def noise_seeds(self) -> list[int]:
+        """The seeds of the noise."""
+        return [self.seed + number for number in range(self.noise.seeds)]
 
     @property
     def is_convertible(self) -> bool:
@@ -119,6 +147,7 @@ class Recipe(Section):
             batch_norm=net.batch_norm,
             offset=net.offset,
             divisor=net.divisor,
+            encoder_drop=self.noise.training_drop,
         )
 
     def load_data(self, folder: Path | None, limit: int | None = None) -> tuple[ImageSet, ImageSet]:

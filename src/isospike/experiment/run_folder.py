@@ -31,6 +31,11 @@ class RunFolder:
         """Where checkpoints of a training in progress are."""
         return self.path / "training"
 
+    @property
+    def logs(self) -> Path:
+        """Where the six log files are."""
+        return self.path / "logs"
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the resolved recipe."""
         text = format_toml(dump_recipe(recipe))

@@ -4,17 +4,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
 
 from isospike.conversion import QuantisedAnn, convert, verify
-from isospike.data import ImageSet
+from isospike.data import ImageSet, add_input_noise
 from isospike.errors import ConversionError
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder
-from isospike.experiment.summaries import summarise_simulation
-from isospike.metrics import count_macs
+from isospike.experiment.summaries import (
+    Counting,
+    collect_logs,
+    summarise_layers,
+    summarise_logs,
+    summarise_seeds,
+)
+from isospike.metrics import count_macs, write_logs
 from isospike.networks import Network, capture
 from isospike.simulator import simulate
 from isospike.training import EpochReport, check_device, evaluate, is_main_process, train, wait_for_others
@@ -88,21 +95,31 @@ class Experiment:
         started = time.perf_counter()
         test = self._test_images()
         model = self._read_model()
-        section: dict[str, Any] = {"accuracy": None, "accuracy_float32": evaluate(model, test, device=self.options.device)}
+        seeds = self.recipe.noise_seeds if self.recipe.noise.input else [self.recipe.seed]
+        noisy = [self._add_noise(test, seed) for seed in seeds]
+        floats = [evaluate(model, images, device=self.options.device) for images in noisy]
+        exact = floats
+        section: dict[str, Any] = {"accuracy": None, "accuracy_float32": fmean(floats)}
         if self.recipe.is_convertible:
             ann = capture(model)
             reference = QuantisedAnn(ann, self.options.device)
-            advance = self.advance("evaluate", len(test))
-            right = 0
-            for start in range(0, len(test), self.recipe.simulate.batch_size):
-                part = slice(start, start + self.recipe.simulate.batch_size)
-                right += int((reference.classify(test.images[part]) == test.labels[part]).sum())
-                advance(min(part.stop, len(test)))
-            section["accuracy"] = right / len(test)
-            section["macs_per_image"] = count_macs(ann)
-        else:
-            section["accuracy"] = section["accuracy_float32"]
+            exact = [self._measure_exactly(reference, images) for images in noisy]
+            classifier = self.recipe.simulate.sops == "negative-spike"
+            section["macs_per_image"] = count_macs(ann, classifier)
+        section["accuracy"] = fmean(exact)
+        if len(seeds) > 1:
+            section["accuracy_spread"] = stdev(exact)
         return self._note("evaluate", started, {"ann": section})
+
+    def _measure_exactly(self, reference: QuantisedAnn, test: ImageSet) -> float:
+        """Accuracy of the exact quantised ANN."""
+        advance = self.advance("evaluate", len(test))
+        right = 0
+        for start in range(0, len(test), self.recipe.simulate.batch_size):
+            part = slice(start, start + self.recipe.simulate.batch_size)
+            right += int((reference.classify(test.images[part]) == test.labels[part]).sum())
+            advance(min(part.stop, len(test)))
+        return right / len(test)
 
     def convert(self) -> None:
         """Convert the trained network and write the spiking graph."""
@@ -121,22 +138,44 @@ class Experiment:
         self._require_levels()
         test, graph = self._test_images(), self.folder.read_graph()
         settings = self.recipe.simulate
-        result = simulate(
-            graph,
-            test.images,
-            settings.steps,
-            batch_size=settings.batch_size,
-            propagation=settings.propagation,
-            device=self.options.device,
-            on_batch=self.advance("simulate", len(test)),
+        noise = self.recipe.noise
+        runs = []
+        for seed in self.recipe.noise_seeds:
+            runs.append(
+                simulate(
+                    graph,
+                    self._add_noise(test, seed).images,
+                    settings.steps,
+                    batch_size=settings.batch_size,
+                    propagation=settings.propagation,
+                    encoder_drop=noise.encoder_drop,
+                    seed=seed,
+                    device=self.options.device,
+                    on_batch=self.advance("simulate", len(test)),
+                )
+            )
+        logs = collect_logs(
+            graph, runs, test.labels, settings.batch_size, Counting(settings.sops, settings.count_encoder)
         )
-        return self._note("simulate", started, {"snn": summarise_simulation(graph, result, test.labels)})
+        if is_main_process():
+            write_logs(logs, self.folder.logs)
+        sections = {
+            "snn": {**summarise_logs(logs), **summarise_seeds(runs, test.labels)},
+            "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": self.recipe.noise_seeds},
+            "layers": summarise_layers(graph, runs),
+        }
+        return self._note("simulate", started, sections)
 
     def verify(self) -> dict[str, Any]:
-        """Prove the stored graph equal to the stored model on every test image."""
+        """Prove the stored graph equal to the stored model on every test image.
+
+        Where spikes are dropped there is nothing to verify, and the section is null.
+        """
         started = time.perf_counter()
         self._require_levels()
-        test = self._test_images()
+        if self.recipe.noise.encoder_drop > 0:
+            return self._note("verify", started, {"verify": None})
+        test = self._add_noise(self._test_images(), self.recipe.seed)
         findings = verify(
             self.folder.read_graph(),
             self._read_model(),
@@ -163,6 +202,9 @@ class Experiment:
 
     def _test_images(self) -> ImageSet:
         return self._load()[1]
+
+    def _add_noise(self, test: ImageSet, seed: int) -> ImageSet:
+        return ImageSet(add_input_noise(test.images, self.recipe.noise.input, seed), test.labels)
 
     def _read_model(self) -> Network:
         return self.folder.read_model(self.recipe)

@@ -32,14 +32,14 @@ def measure_reach(graph: SpikingGraph) -> list[Reach]:
     return [_walk_back(graph, node) for node in graph.synapses[1:]]
 
 
-def count_macs(graph: SpikingGraph) -> int:
-    """Multiply-accumulates of one image through the ANN, from layer 2 to the last hidden layer.
+def count_macs(graph: SpikingGraph, classifier: bool = False) -> int:
+    """Multiply-accumulates of one image through the ANN, from layer 2 to the last hidden layer, or to the classifier.
 
     ``out positions * kernel positions * in channels / groups * out channels``; as profilers do, kernel positions in the
     padding count.
     """
     total = 0
-    for node in graph.synapses[1:-1]:
+    for node in graph.synapses[1:] if classifier else graph.synapses[1:-1]:
         positions = int(np.prod(graph.shapes[node.name][1:]))
         total += positions * int(node.arrays["weight"].size)
     return total

@@ -40,13 +40,12 @@ class LevelActivation(nn.Module):
             raise ConversionError(f"level activation: expected a step or threshold above 0, got {height}")
         self.levels = levels
         self.fixed_step = step
-        self.threshold: Tensor | None = None
-        if threshold is not None:
-            value = torch.tensor(float(threshold))
-            if learned:
-                self.threshold = nn.Parameter(value)
-            else:
-                self.register_buffer("threshold", value)
+        self.threshold: Tensor | None
+        value = None if threshold is None else torch.tensor(float(threshold))
+        if learned and value is not None:
+            self.threshold = nn.Parameter(value)
+        else:
+            self.register_buffer("threshold", value)
 
     def read_step(self) -> Fraction:
         """q as the rational number that its float is.
@@ -73,8 +72,9 @@ class LevelActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
-        height = f"step={self.fixed_step}" if self.threshold is None else f"threshold={float(self.threshold.detach()):.4g}"
-        return f"levels={self.levels}, {height}"
+        if self.threshold is None:
+            return f"levels={self.levels}, step={self.fixed_step}"
+        return f"levels={self.levels}, threshold={float(self.threshold.detach()):.4g}"
 
 
 def median(k: int, bound: float | None = None) -> LevelActivation:

@@ -6,6 +6,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from isospike.errors import NotationError
 from isospike.networks.activations import RoundTrip
 from isospike.networks.weights import quantise_weight, split_weight
 
@@ -33,6 +34,44 @@ class Pixels(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
         return f"offset={tuple(self.offset.tolist())}, divisor={self.divisor}"
+
+
+class SpikeDrop(nn.Module):
+    """While training, loses each spike of the activations coming in with a probability drawn for each batch from 0 to
+    ``most``, so that a network learns to live with lost spikes and still with none. Otherwise it does nothing.
+
+    Args:
+        most: the highest probability.
+        step: gives what one spike is worth, when asked; None where there are no levels.
+
+    Raises:
+        NotationError: a probability outside 0 to 1, or activations without levels.
+    """
+
+    def __init__(self, most: float, step: Callable[[], Fraction] | None) -> None:
+        super().__init__()
+        if not 0 <= most <= 1 or step is None:
+            raise NotationError(
+                f"noise.training_drop: expected a probability from 0 to 1 and activations with levels, got {most}"
+            )
+        self.most, self.step = most, step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, with spikes lost; the gradient passes where they are left, in proportion."""
+        if not self.training:
+            return x
+        with torch.no_grad():
+            count = torch.round(x.detach().float() / float(self.step()))
+            probability = self.most * float(torch.rand(()))
+            left = torch.zeros_like(count)
+            for spike in range(int(count.max())):
+                left += (torch.rand_like(count) >= probability) & (count > spike)
+            share = left / count.clamp(min=1)
+        return x * share.to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows."""
+        return f"most={self.most}"
 
 
 class Layer(nn.Module):

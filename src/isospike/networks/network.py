@@ -10,7 +10,7 @@ from torch import nn
 
 from isospike.errors import NotationError
 from isospike.networks.activations import LevelActivation, median, qcfs
-from isospike.networks.layers import Classifier, Layer, Pixels
+from isospike.networks.layers import Classifier, Layer, Pixels, SpikeDrop
 from isospike.networks.notation import ConvolutionSpec, DenseSpec, PoolSpec, parse_notation
 from isospike.networks.weights import quantise_weight
 
@@ -91,6 +91,7 @@ def build_network(
     batch_norm: bool = True,
     offset: tuple[int, ...] | None = None,
     divisor: int = 255,
+    encoder_drop: float = 0.0,
 ) -> Network:
     """Build the network that ``notation`` describes, with the classifier after it.
 
@@ -107,6 +108,7 @@ def build_network(
         batch_norm: whether BatchNorm follows each hidden layer.
         offset: integer pixel value per channel that counts as zero; zeros by default.
         divisor: pixels are worth ``1 / divisor``.
+        encoder_drop: while training, lose each of the encoder's spikes with a probability of up to this much.
 
     Raises:
         NotationError: the notation does not parse or does not fit ``in_shape``, or an option is unknown.
@@ -124,7 +126,10 @@ def build_network(
         )
     builder = _Builder(notation, quantisation or Quantisation(), in_shape, pool, batch_norm)
     for spec in parse_notation(notation, padding):
+        encoder = builder.activation is None
         builder.add(spec)
+        if encoder and builder.activation is not None and encoder_drop:
+            builder.drop_spikes(encoder_drop)
     layers = OrderedDict([("pixels", Pixels(offset, divisor)), *builder.finish(classes)])
     network = Network(layers)
     network.notation, network.in_shape, network.classes = notation, in_shape, classes
@@ -159,6 +164,11 @@ class _Builder:
             self.layers.append((self._name("pool"), kind(spec.window)))
             self.divisor *= spec.window**2 if self.pool == "avg" else 1
             self.shape = (self.shape[0], *size)
+
+    def drop_spikes(self, most: float) -> None:
+        """Lose spikes of the layer before, while training."""
+        step = self.activation.read_step if isinstance(self.activation, LevelActivation) else None
+        self.layers.append(("encoder_drop", SpikeDrop(most, step)))
 
     def finish(self, classes: int) -> list[tuple[str, nn.Module]]:
         """Append the classifier and give all layers by name."""

@@ -19,7 +19,7 @@ from isospike.graph import (
     SpikingGraph,
 )
 from isospike.networks.activations import LevelActivation
-from isospike.networks.layers import Classifier, Layer, Pixels
+from isospike.networks.layers import Classifier, Layer, Pixels, SpikeDrop
 from isospike.networks.network import Network
 from isospike.networks.weights import read_latent, split_weight
 
@@ -65,6 +65,8 @@ def _capture_layer(name: str, module: nn.Module, before: list[Node], in_shape: t
         return [Dense(name, inputs, weight, scale), Readout("readout", (name,), bias)]
     if isinstance(module, nn.Flatten):
         return [Flatten(name, inputs)]
+    if isinstance(module, SpikeDrop):  # it acts while training only
+        return []
     if isinstance(module, nn.AvgPool2d | nn.MaxPool2d):
         window = int(module.kernel_size)  # type: ignore[arg-type]
         kind = AveragePool if isinstance(module, nn.AvgPool2d) else MaxPool

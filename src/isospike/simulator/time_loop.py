@@ -18,6 +18,7 @@ from isospike.graph import (
 from isospike.graph.nodes import is_integer
 from isospike.metrics import measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
+from isospike.simulator.faults import Losses
 from isospike.simulator.linear import make_linear
 from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
 from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
@@ -35,6 +36,8 @@ def simulate(
     early_stop: bool = True,
     propagation: str = "within-step",
     keep_counts: bool = False,
+    encoder_drop: float = 0.0,
+    seed: int = 0,
     device: str = "cpu",
     on_batch: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -54,6 +57,9 @@ def simulate(
         early_stop: whether settled images are left out of later steps; it changes no result.
         propagation: "within-step" (spikes pass through all layers within the step) or "layer-per-step".
         keep_counts: whether the counts at the end are kept.
+        encoder_drop: probability that a spike of the encoder is lost on its way: fired, but never received. With any
+            lost, the counts after the encoder are no longer the quantised ANN's.
+        seed: of the spikes that are lost; with the batch size it determines them.
         device: where to run, "cpu" or "cuda".
         on_batch: called with the number of images done after each batch.
 
@@ -70,11 +76,14 @@ def simulate(
             f"propagation and batch_size: expected one of {', '.join(PROPAGATIONS)} and at least 1, got "
             f"{propagation!r}, {batch_size}"
         )
-    network = _Network(graph, dtype, torch.device(device), propagation == "layer-per-step")
+    if not 0 <= encoder_drop <= 1:
+        raise SimulationError(f"noise.encoder_drop: expected a probability from 0 to 1, got {encoder_drop}")
+    network = _Network(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop)
     parts, done = [], 0
     with torch.inference_mode():
         for batch in images.split(batch_size):
-            parts.append(network.run(batch, steps, early_stop, keep_counts))
+            generator = torch.Generator().manual_seed(seed + done)
+            parts.append(network.run(batch, steps, early_stop, keep_counts, generator))
             done += len(batch)
             if on_batch is not None:
                 on_batch(done)
@@ -84,8 +93,8 @@ def simulate(
 class _Network:
     """A graph made ready: weights and thresholds as tensors."""
 
-    def __init__(self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool) -> None:
-        self.graph, self.device, self.delayed = graph, device, delayed
+    def __init__(self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool, drop: float) -> None:
+        self.graph, self.device, self.delayed, self.drop = graph, device, delayed, drop
         self.dtype = choose_dtype(graph, dtype, device)
         membranes = bound_membranes(graph)
         self.linear = {}
@@ -104,12 +113,15 @@ class _Network:
             synapses = to_tensor(reach.synapses, torch.float64, device)
             self.reach.setdefault(reach.source, []).append((reach.layer, synapses))
 
-    def run(self, images: Tensor, steps: int, early_stop: bool, keep_counts: bool) -> Simulation:
+    def run(
+        self, images: Tensor, steps: int, early_stop: bool, keep_counts: bool, generator: torch.Generator
+    ) -> Simulation:
         """Simulate one batch."""
         spiking = [node.name for node in self.graph.spiking]
         layers = [node.name for node in self.graph.synapses[1:]]
         recorder = Recorder(steps, len(images), len(self.bias), spiking, layers)
         state = _State(self.graph, len(images), self.dtype, self.device, keep_counts)
+        state.losses = Losses(self.drop, len(images), generator)
         pixels: Tensor | None = images.to(self.device).to(self.dtype) - self.offset
         for step in range(steps):
             settled, logits = self._advance(step, pixels, state, recorder)
@@ -157,14 +169,20 @@ class _Network:
 
     def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor | None:
         """Record the spikes and give those that arrive in this step."""
-        arriving = state.in_flight.get(node.name) if self.delayed else spikes
-        state.in_flight[node.name] = spikes
+        sent: Tensor | None = spikes if bool(spikes.any()) else None
         magnitude = None
-        if bool(spikes.any()):
-            magnitude = recorder.record_spikes(step, state.images, node.name, spikes)
+        if sent is not None:
+            magnitude = recorder.record_spikes(step, state.images, node.name, sent)
+            if self.drop and node is self.graph.neurons[0]:
+                sent = state.losses.drop(sent, state.images)
+                magnitude = sum_magnitudes(sent)
+        arriving = sent
         if self.delayed:
+            arriving = state.in_flight.pop(node.name, None)
             magnitude = None if arriving is None else sum_magnitudes(arriving)
-        if magnitude is None:
+            if sent is not None:
+                state.in_flight[node.name] = sent
+        if arriving is None or magnitude is None:
             return None
         for layer, synapses in self.reach.get(node.name, ()):
             recorder.record_work(step, state.images, layer, magnitude, synapses)
@@ -186,6 +204,7 @@ class _State:
         self.counts: dict[str, Tensor] = {}
         self.in_flight: dict[str, Tensor] = {}
         self.final_counts: dict[str, Tensor] = {}
+        self.losses = Losses(0.0, batch, torch.Generator())
         for node in graph:
             if isinstance(node, CountingNeuron | MaxPool | Readout):
                 shape = graph.shapes[node.inputs[0]]
