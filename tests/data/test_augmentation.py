@@ -144,3 +144,28 @@ def test_images_that_do_not_fit() -> None:
         augment(draw_images(1), Augmentation(crop=6), seeded())
     with pytest.raises(DataError, match="got 3 values, expected 1 or 2"):
         augment(draw_images(1), Augmentation(shift=1, fill=(1, 2, 3)), seeded())
+
+
+def test_a_quarter_turn_is_a_quarter_turn_and_no_warp_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (3, 2, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    config = Augmentation(rotation=90)
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.ones(shape))
+    turned = augment(images, config, torch.Generator())
+    assert torch.equal(turned, images.rot90(1, (2, 3))) or torch.equal(turned, images.rot90(-1, (2, 3)))
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 0.5))
+    assert torch.equal(augment(images, Augmentation(rotation=90, scale=0.5), torch.Generator()), images)
+
+
+def test_stretching_about_the_centre_and_fill_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.full((1, 1, 8, 8), 200, dtype=torch.uint8)
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.zeros(shape))
+    small = augment(images, Augmentation(scale=0.5, fill=7), torch.Generator())
+    assert (small[0, 0, 3:5, 3:5] == 200).all()
+    assert (small[0, 0, 0] == 7).all()
+    assert (small[0, 0, :, 0] == 7).all()
+
+
+@pytest.mark.parametrize("config", [{"rotation": -1}, {"rotation": 181}, {"scale": 1.0}])
+def test_warps_out_of_range(config: dict[str, float]) -> None:
+    with pytest.raises(DataError, match=next(iter(config))):
+        Augmentation(**config)  # type: ignore[arg-type]

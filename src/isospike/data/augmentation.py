@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 from isospike.errors import DataError
 
@@ -19,6 +19,8 @@ class Augmentation:
         flip: mirror left and right, one image in two.
         brightness: add a number drawn from -brightness to +brightness, in units of the full range (255).
         contrast: multiply the distance to the image's mean by a number drawn from 1 - contrast to 1 + contrast.
+        rotation: turn by an angle drawn from -rotation to +rotation, in degrees.
+        scale: stretch each axis by a factor drawn from 1 - scale to 1 + scale.
         cutout: side in pixels of a square, centred on a random pixel, that is filled; 0 for none.
         fill: the pixel value of padding and holes, 0 to 255: one, or one for each channel. With a network that pads
             by the rounded mean, the rounded mean.
@@ -32,6 +34,8 @@ class Augmentation:
     flip: bool = False
     brightness: float = 0.0
     contrast: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
     cutout: int = 0
     fill: int | tuple[int, ...] = 0
 
@@ -42,6 +46,8 @@ class Augmentation:
             ("crop", self.crop is None or self.crop >= 1, self.crop, "1 or more pixels, or none"),
             ("brightness", 0 <= self.brightness <= 1, self.brightness, "0 to 1"),
             ("contrast", 0 <= self.contrast <= 1, self.contrast, "0 to 1"),
+            ("rotation", 0 <= self.rotation <= 180, self.rotation, "0 to 180 degrees"),
+            ("scale", 0 <= self.scale < 1, self.scale, "0 to below 1"),
             ("cutout", self.cutout >= 0, self.cutout, "0 or more pixels"),
             ("fill", bool(fills) and all(0 <= value <= 255 for value in fills), self.fill, "pixels from 0 to 255"),
         )
@@ -53,7 +59,7 @@ class Augmentation:
 def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
     """Vary each image of a batch on its own.
 
-    In this order: shift and crop, flip, contrast and brightness (round half to even, clip), cutout. The result depends
+    In this order: rotation and scale (bilinear), shift and crop, flip, contrast and brightness (round half to even, clip), cutout. The result depends
     on the images, ``config`` and the state of ``generator`` alone, for one kind of device.
 
     Arguments:
@@ -69,6 +75,8 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
     """
     _check_images(images, config)
     fill = torch.as_tensor(config.fill, dtype=torch.uint8, device=images.device).reshape(1, -1, 1, 1)
+    if config.rotation or config.scale:
+        images = _warp(images, config, fill, generator)
     if config.shift or config.crop is not None:
         images = _draw_window(images, config, fill, generator)
     if config.flip:
@@ -129,6 +137,20 @@ def _draw_window(images: Tensor, config: Augmentation, fill: Tensor, generator: 
     top = _draw(count, 0, windows.shape[2], images, generator)
     left = _draw(count, 0, windows.shape[3], images, generator)
     return windows[torch.arange(count, device=images.device), :, top, left]
+
+
+def _warp(images: Tensor, config: Augmentation, fill: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    draws = 2 * torch.rand((3, count), generator=generator, device=generator.device).to(images.device) - 1
+    angle = torch.deg2rad(config.rotation * draws[0])
+    rows, columns = 1 + config.scale * draws[1], 1 + config.scale * draws[2]
+    turn = torch.zeros(count, 2, 3, device=images.device)  # from places in the result to places in the image
+    turn[:, 0, 0], turn[:, 0, 1] = angle.cos() / columns, angle.sin() * height / width / columns
+    turn[:, 1, 0], turn[:, 1, 1] = -angle.sin() * width / height / rows, angle.cos() / rows
+    grid = affine_grid(turn, list(images.shape), align_corners=False)
+    # outside there is zero, so the fill is taken off before and put back after
+    warped = grid_sample(images.float() - fill, grid, align_corners=False)
+    return warped.add_(fill).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _change_light(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
