@@ -89,6 +89,8 @@ def run(
         _print("full precision (quantise.levels=none): there is nothing to convert without loss")
         return
     _print_snn(metrics)
+    if is_main_process():
+        _draw([folder.path], folder.figures)
     _conclude(metrics)
 
 
@@ -148,6 +150,29 @@ def verify(out: Out, data: Data = None, settings: Set = None, device: Device = "
     with show_progress() as display:
         metrics = _resume(out, data, settings, device, limit, display).verify()
     _conclude(metrics)
+
+
+@app.command()
+def figures(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders, or folders of log files.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where they go; DIR/figures for one DIR, else ./figures.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Images in a batch, where logs do not tell.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Time steps, where logs do not tell.")] = None,
+) -> None:
+    """Draw the figures of a run, or of several over one another."""
+    target = out or (RunFolder(folders[0]).figures if len(folders) == 1 else Path("figures"))
+    for path in _draw(folders, target, batch_size, steps):
+        _print(str(path))
+
+
+def _draw(folders: list[Path], target: Path, batch_size: int | None = None, steps: int | None = None) -> list[Path]:
+    from isospike.report import draw_figures, read_run  # matplotlib is slow to load, and no other command needs it
+
+    return draw_figures([read_run(folder, batch_size, steps) for folder in folders], target)
 
 
 def _add_counting(settings: list[str] | None, sops: str | None, count_encoder: bool) -> list[str]:

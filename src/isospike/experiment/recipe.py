@@ -63,7 +63,7 @@ class ConvertSection(Section):
 class SimulateSection(Section):
     """How many time steps are recorded, how many images run together, how spikes propagate, and what is counted.
 
-    ``sops`` is "hidden" (layers 2 to the last hidden one), "scatter-gather" (the same times 2 N, as that paper counts) or
+    ``sops`` is "hidden" (layers 2 to the last hidden one), "scatter-gather" (times 2 N, as that paper counts) or
     "negative-spike" (the classifier's added, as that paper counts); ``count_encoder`` adds the encoder's spikes.
     """
 

@@ -36,6 +36,11 @@ class RunFolder:
         """Where the six log files are."""
         return self.path / "logs"
 
+    @property
+    def figures(self) -> Path:
+        """Where the figures are."""
+        return self.path / "figures"
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the resolved recipe."""
         text = format_toml(dump_recipe(recipe))
@@ -114,6 +119,8 @@ class RunFolder:
         """Remove what an earlier training left, so that no result outlives its model."""
         for name in ("model.safetensors", "snn.safetensors", "metrics.json"):
             (self.path / name).unlink(missing_ok=True)
+        for stale in (*self.logs.glob("*.txt"), *self.figures.glob("*.svg"), *self.figures.glob("*.png")):
+            stale.unlink()
 
 
 def load_state(model: Network, path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Publish runs: copy recipe, metrics and figures into results/, and write the tables of results/README.md and README.md.
+
+    python benchmarks/publish.py [RUN_FOLDER ...]
+
+Without a folder only the tables are written anew. Every number in them comes from a metrics.json under results/.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+BEGIN, END = "<!-- results: written by benchmarks/publish.py -->", "<!-- end of results -->"
+
+# DESIGN's published table: recipe, network, data, published accuracies in percent
+PUBLISHED = [
+    ("all-integer-mnist", "32C5-P2-64C5-P2-1000", "MNIST", "ANN 99.45, SNN 99.45 at T=4", 4),
+    ("all-integer-cifar10", "96C3-256C3-P2-...-1024-1024", "CIFAR-10", "ANN 93.32, SNN 93.15 at T=8", 8),
+    ("scatter-gather-mnist", "16C5(same)-16C5-P2-32C5-P2-256", "MNIST", "SNN 99.37 at T=1", 1),
+    ("scatter-gather-mnist-drop10", "the same, 10 % of encoder spikes dropped", "MNIST", "SNN 99.39 at T=1", 1),
+    ("scatter-gather-mnist-drop20", "the same, 20 % of encoder spikes dropped", "MNIST", "SNN 99.22 at T=1", 1),
+    ("scatter-gather-cifar10", "64C3*3-P2-...-512C3-512", "CIFAR-10", "SNN 91.91 at T=1", 1),
+    ("scatter-gather-cifar100", "64C3*3-P2-...-512C3-512", "CIFAR-100", "SNN 65.0 at T=1", 1),
+    ("negative-spike-mnist", "20C5-P2-50C5-P2-500", "MNIST", "SNN 99.32 at T=13", 13),
+    ("negative-spike-fashion-mlp", "400-400", "Fashion-MNIST", "SNN 88.79 at T=11", 11),
+    ("negative-spike-fashion-lenet", "32C5-P2-64C5-P2-1024", "Fashion-MNIST", "SNN 89.99 at T=17", 17),
+    ("negative-spike-cifar10-cnn1", "96C3-256C3-P2-...-1024-1024", "CIFAR-10", "SNN 92.77 at T=57", 57),
+    ("negative-spike-cifar10-cnn2", "128C3-256C3-P2-...-1024-512", "CIFAR-10", "SNN 93.35 at T=40", 40),
+]
+
+
+def main() -> None:
+    """Copy the given runs and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--name", help="the name under results/; the recipe's by default")
+    arguments = parser.parse_args()
+    for folder in arguments.folders:
+        publish(folder, arguments.name)
+    for path, table in ((RESULTS / "README.md", format_results()), (ROOT / "README.md", format_summary())):
+        path.write_text(replace_block(path.read_text(), table))
+
+
+def publish(folder: Path, name: str | None) -> None:
+    """Copy what is published of a run."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    target = RESULTS / (name or metrics["recipe"])
+    target.mkdir(parents=True, exist_ok=True)
+    for file in ("recipe.toml", "metrics.json"):
+        shutil.copy(folder / file, target / file)
+    shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
+
+
+def read_metrics(name: str) -> dict[str, Any] | None:
+    """The committed metrics of a row; None where there are none."""
+    path = RESULTS / name / "metrics.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def format_results() -> str:
+    """The whole published table beside ours."""
+    lines = [
+        "| recipe | network | data | published (%) | ANN (%) | SNN at that T (%) | SNN = ANN on every image from | mismatches "
+        "| spikes / image | SOPs / image | MACs / image | training |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, network, data, published, steps in PUBLISHED:
+        metrics = read_metrics(name)
+        row = [f"`{name}`", f"`{network}`" if "-" in network else network, data, published]
+        lines.append("| " + " | ".join(row + (["not run yet"] + [""] * 7 if metrics is None else format_row(metrics, steps))) + " |")
+    return "\n".join(lines)
+
+
+def format_row(metrics: dict[str, Any], steps: int) -> list[str]:
+    """Our side of a row: at the published number of steps, or at the last one recorded."""
+    ann, snn, proof = metrics["ann"], metrics["snn"], metrics["verify"]
+    step = min(steps, len(snn["accuracy"])) - 1
+    accuracy = f"{100 * snn['accuracy'][step]:.2f} at T={step + 1}"
+    if "accuracy_spread" in snn:
+        accuracy += f" (mean of {len(metrics['noise']['seeds'])} seeds, s.d. {100 * snn['accuracy_spread'][step]:.2f})"
+    training = metrics.get("training", {})
+    return [
+        f"{100 * ann['accuracy']:.2f}",
+        accuracy,
+        "spikes dropped" if proof is None else f"T={proof['settled_by']}",
+        "nothing to verify" if proof is None else f"{proof['mismatches']} of {proof['images']:,} images x {proof['neurons']:,}",
+        f"{snn['spikes_per_image'][step]:,.0f}",
+        f"{snn['sops_per_image'][step]:,.0f}",
+        f"{ann['macs_per_image']:,}",
+        f"{training['epochs']} epochs, {training['seconds'] / 60:.1f} min" if training else "",
+    ]
+
+
+def format_summary() -> str:
+    """The rows that we have, short."""
+    lines = [
+        "| recipe | data | ANN (%) | SNN (%) | equal on every test image from | SOPs / image | ANN's MACs | published (%) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, _, data, published, steps in PUBLISHED:
+        metrics = read_metrics(name)
+        if metrics is None or metrics["verify"] is None:
+            continue
+        row = format_row(metrics, steps)
+        lines.append(f"| `{name}` | {data} | {row[0]} | {row[1]} | {row[2]} | {row[5]} | {row[6]} | {published} |")
+    return "\n".join(lines)
+
+
+def replace_block(text: str, table: str) -> str:
+    """``text`` with what stands between the two marks replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main()
