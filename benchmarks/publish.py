@@ -1,4 +1,4 @@
-"""Publish runs: copy recipe, metrics and figures into results/, and write the tables of results/README.md and README.md.
+"""Publish runs: copy recipe, metrics and figures into results/; write the tables of results/README.md and README.md.
 
     python benchmarks/publish.py [RUN_FOLDER ...]
 
@@ -63,14 +63,15 @@ def read_metrics(name: str) -> dict[str, Any] | None:
 def format_results() -> str:
     """The whole published table beside ours."""
     lines = [
-        "| recipe | network | data | published (%) | ANN (%) | SNN at that T (%) | SNN = ANN on every image from | mismatches "
-        "| spikes / image | SOPs / image | MACs / image | training |",
+        "| recipe | network | data | published (%) | ANN (%) | SNN at that T (%) | SNN = ANN on every image from "
+        "| mismatches | spikes / image | SOPs / image | MACs / image | training |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, network, data, published, steps in PUBLISHED:
         metrics = read_metrics(name)
         row = [f"`{name}`", f"`{network}`" if "-" in network else network, data, published]
-        lines.append("| " + " | ".join(row + (["not run yet"] + [""] * 7 if metrics is None else format_row(metrics, steps))) + " |")
+        ours = ["not run yet", *[""] * 7] if metrics is None else format_row(metrics, steps)
+        lines.append("| " + " | ".join(row + ours) + " |")
     return "\n".join(lines)
 
 
@@ -86,7 +87,9 @@ def format_row(metrics: dict[str, Any], steps: int) -> list[str]:
         f"{100 * ann['accuracy']:.2f}",
         accuracy,
         "spikes dropped" if proof is None else f"T={proof['settled_by']}",
-        "nothing to verify" if proof is None else f"{proof['mismatches']} of {proof['images']:,} images x {proof['neurons']:,}",
+        "nothing to verify"
+        if proof is None
+        else f"{proof['mismatches']} of {proof['images']:,} images x {proof['neurons']:,}",
         f"{snn['spikes_per_image'][step]:,.0f}",
         f"{snn['sops_per_image'][step]:,.0f}",
         f"{ann['macs_per_image']:,}",
@@ -97,7 +100,8 @@ def format_row(metrics: dict[str, Any], steps: int) -> list[str]:
 def format_summary() -> str:
     """The rows that we have, short."""
     lines = [
-        "| recipe | data | ANN (%) | SNN (%) | equal on every test image from | SOPs / image | ANN's MACs | published (%) |",
+        "| recipe | data | ANN (%) | SNN (%) | equal on every test image from | SOPs / image | ANN's MACs "
+        "| published (%) |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, _, data, published, steps in PUBLISHED:

@@ -25,7 +25,7 @@ PUBLISHED = {
         "64C3*3-P2-128C3*2-P2-256C3*2-P2-512C3-512", "same", "scatter-gather", "ternary", "float", 4, Fraction(1, 2), 4,
     ),
     "negative-spike-mnist": (
-        "20C5-P2-50C5-P2-500", "valid", "negative-spike", "float", "float", None, Fraction(1, 2), None,
+        "20C5-P2-50C5-P2-500", "valid", "negative-spike", "float", "float", None, Fraction(1, 2), 4,
     ),
     "negative-spike-fashion-mlp": ("400-400", "valid", "negative-spike", "float", "float", None, Fraction(1, 2), None),
     "negative-spike-fashion-lenet": (

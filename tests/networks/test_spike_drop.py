@@ -45,3 +45,14 @@ def test_it_needs_levels_and_a_probability() -> None:
         build_network("4C3", (1, 8, 8), 3, Quantisation(levels="none", weights="float"), encoder_drop=0.2)
     with pytest.raises(NotationError, match="training_drop"):
         SpikeDrop(1.2, LevelActivation(4, threshold=1.0).read_step)
+
+
+def test_dropout_follows_pooling_and_dense_layers_and_is_not_captured() -> None:
+    quantisation = Quantisation(k=1, bound=2)
+    network = build_network("4C3-P2-8", (1, 8, 8), 3, quantisation, pool="avg", dropout=0.3)
+    names = [name for name, _ in network.named_children()]
+    assert names == ["pixels", "conv1", "pool1", "dropout1", "flatten", "dense1", "dropout2", "classifier"]
+    plain = build_network("4C3-P2-8", (1, 8, 8), 3, quantisation, pool="avg")
+    assert [node.name for node in capture(network)] == [node.name for node in capture(plain)]
+    with pytest.raises(NotationError, match=r"dropout.*1\.0"):
+        build_network("4C3-P2-8", (1, 8, 8), 3, quantisation, dropout=1.0)

@@ -177,7 +177,7 @@ def test_wrong_images_are_refused(images: Tensor, shown: str) -> None:
 
 def test_unknown_options_are_refused() -> None:
     image = PROBLEMS[0].image
-    with pytest.raises(SimulationError, match="expected one of within-step, layer-per-step .* got 'sideways'"):
+    with pytest.raises(SimulationError, match=r"expected one of within-step, layer-per-step .* got 'sideways'"):
         simulate(PLAIN, image, propagation="sideways")
     with pytest.raises(SimulationError, match="at least 1, got 'within-step', 0"):
         simulate(PLAIN, image, batch_size=0)
@@ -201,7 +201,7 @@ def test_float32_is_refused_where_sums_exceed_24_bits() -> None:
     image = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)
     inside, outside = _wide(2**24 // 255), _wide(2**24 // 255 + 1)
     assert bool(simulate(inside, image, dtype="float32").settled[-1].all())
-    with pytest.raises(SimulationError, match="float32: sums of this graph need 25 bits.* to 24: use dtype float64"):
+    with pytest.raises(SimulationError, match=r"float32: sums of this graph need 25 bits.* to 24: use dtype float64"):
         simulate(outside, image, dtype="float32")
     assert torch.equal(simulate(outside, image).logits, simulate(outside, image, dtype="int64").logits)
 

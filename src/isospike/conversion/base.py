@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from isospike.conversion.integers import fit_thresholds
+from isospike.conversion.structure import check_layers
 from isospike.conversion.thresholds import derive_staircases
 from isospike.errors import ConversionError
 from isospike.graph import (
@@ -53,6 +54,7 @@ class CountingConversion:
             raise ConversionError(f"t_max: expected at least 1 time step, got {t_max}")
         if ann.is_converted:
             raise ConversionError("convert: expected a captured ANN, got a graph that spikes already")
+        check_layers(ann)
         self.ann, self.t_max, self.limit = ann, t_max, limit
         self.units: dict[str, list[Fraction]] = {}
         self.intervals: dict[str, Interval] = {}
@@ -71,10 +73,10 @@ class CountingConversion:
             self._emit(node, [Fraction(1, node.divisor)] * node.shape[0])
         elif isinstance(node, Convolution | Dense):
             self.pending = _Pending(node, self._scale_units(node))
-        elif isinstance(node, BatchNorm) and self.pending:
-            self.pending.norm = node
-        elif isinstance(node, Activation) and self.pending:
-            self._convert_activation(node, self.pending)
+        elif isinstance(node, BatchNorm):
+            self._layer().norm = node
+        elif isinstance(node, Activation):
+            self._convert_activation(node, self._layer())
         elif isinstance(node, AveragePool):
             size = node.kernel[0] * node.kernel[1]
             self._emit(node, [unit / size for unit in self._units_of(node)])
@@ -83,10 +85,10 @@ class CountingConversion:
         elif isinstance(node, Flatten):
             positions = int(np.prod(self.ann.shapes[node.inputs[0]][1:]))
             self._emit(node, [unit for unit in self._units_of(node) for _ in range(positions)])
-        elif isinstance(node, Readout) and self.pending:
-            self._convert_classifier(node, self.pending)
+        elif isinstance(node, Readout):
+            self._convert_classifier(node, self._layer())
         else:
-            raise ConversionError(f"{node.name}: a {type(node).__name__} must follow a convolution or dense layer")
+            raise ConversionError(f"{node.name}: cannot convert a {type(node).__name__} to counting neurons")
 
     def _convert_activation(self, node: Activation, pending: _Pending) -> None:
         limit = self.limit if self.limit is not None else node.levels
@@ -135,6 +137,12 @@ class CountingConversion:
         self.nodes.append(node)
         self.units[node.name] = units
         add_interval(node, self.intervals, self.ann.shapes, self.t_max)
+
+    def _layer(self) -> _Pending:
+        """The layer on its way."""
+        if self.pending is None:
+            raise ConversionError("convert: expected synapses before BatchNorm, activation and readout")
+        return self.pending
 
     def _units_of(self, node: Node) -> list[Fraction]:
         return self.units[node.inputs[0]]

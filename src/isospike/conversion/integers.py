@@ -56,9 +56,8 @@ def fit_thresholds(
         line = _fit_line(staircases, table, numbers, bounds, bits)
         if line is not None:
             return IntegerThresholds(*line, bits)
-    never = bounds[1] + 1
-    ends = np.array([len(row) for row in firsts])[:, None]
-    return IntegerThresholds(np.where(np.arange(width) < ends, table, never), None, 0)
+    # a row shorter than the others ends with a level out of reach, so repeating it adds none that is met
+    return IntegerThresholds(table, None, 0)
 
 
 def _ceilings(name: str, staircase: Staircase, low: int, high: int, most: int | None) -> list[int]:

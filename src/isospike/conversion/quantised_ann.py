@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospike.conversion.structure import check_layers
 from isospike.errors import ConversionError
 from isospike.graph import (
     Activation,
@@ -56,6 +57,7 @@ class QuantisedAnn:
     def __init__(self, ann: SpikingGraph, device: str = "cpu") -> None:
         if ann.is_converted:
             raise ConversionError("quantised ANN: expected a captured ANN, got a graph that spikes")
+        check_layers(ann)
         self.ann, self.device = ann, torch.device(device)
         self.linear: dict[str, Linear] = {}
         self.layers: dict[str, _Layer] = {}

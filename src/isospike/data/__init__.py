@@ -6,4 +6,14 @@ from isospike.data.loading import load
 from isospike.data.noise import add_input_noise
 from isospike.data.sources import SOURCES, Source
 
-__all__ = ["SOURCES", "Augmentation", "Dataset", "ImageSet", "Source", "add_input_noise", "augment", "crop_centre", "load"]
+__all__ = [
+    "SOURCES",
+    "Augmentation",
+    "Dataset",
+    "ImageSet",
+    "Source",
+    "add_input_noise",
+    "augment",
+    "crop_centre",
+    "load",
+]

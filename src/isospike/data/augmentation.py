@@ -59,8 +59,9 @@ class Augmentation:
 def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
     """Vary each image of a batch on its own.
 
-    In this order: rotation and scale (bilinear), shift and crop, flip, contrast and brightness (round half to even, clip), cutout. The result depends
-    on the images, ``config`` and the state of ``generator`` alone, for one kind of device.
+    In this order: rotation and scale (bilinear), shift and crop, flip, contrast and brightness (round half to even,
+    clip), cutout. The result depends on the images, ``config`` and the state of ``generator`` alone, for one kind of
+    device.
 
     Arguments:
         images: uint8 (batch, channel, height, width), on any device.

@@ -34,16 +34,26 @@ class About(Section):
 
 
 class DataSection(Section):
-    """The dataset, and the central square of its images to use (pixels; none for the whole)."""
+    """The dataset, and which of it to use.
+
+    Attributes:
+        name: of the dataset.
+        crop: side in pixels of the central square of each image; None for the whole.
+        held_out: with a number above zero, that many training images, drawn by the seed, take the place of the test
+            split: for choices that must not look at it.
+        train_images: how many training images, from the first; None for all.
+    """
 
     name: str
     crop: int | None = Field(default=None, ge=1)
     held_out: int = Field(default=0, ge=0)
+    train_images: int | None = Field(default=None, ge=1)
 
 
 class NetworkSection(Section):
     """The network in the papers' notation, with its options; ``offset`` is the pixel value per channel that counts as
-    zero (the rounded mean)."""
+    zero (the rounded mean), ``dropout`` the probability of dropping activations after pooling and dense layers while
+    training."""
 
     notation: str
     padding: str = "valid"
@@ -51,6 +61,7 @@ class NetworkSection(Section):
     batch_norm: bool = True
     offset: tuple[int, ...] | None = None
     divisor: int = 255
+    dropout: float = 0.0
 
 
 class ConvertSection(Section):
@@ -147,19 +158,23 @@ class Recipe(Section):
             batch_norm=net.batch_norm,
             offset=net.offset,
             divisor=net.divisor,
-            encoder_drop=self.noise.training_drop,
+            encoder_drop=self.noise.training_drop if self.is_convertible else 0.0,  # a twin has no spikes to lose
+            dropout=net.dropout,
         )
 
     def load_data(self, folder: Path | None, limit: int | None = None) -> tuple[ImageSet, ImageSet]:
-        """Training images as they are (less those held out), and test images cropped to the centre.
+        """Training images as they are, to be cropped by augmentation, and test images cropped to the centre.
 
-        With ``data.held_out`` above zero, that many training images, drawn by the seed, take the place of the test
-        split: for choices that must not look at it.
+        Args:
+            folder: of the dataset; None for the hub.
+            limit: number of test images; None for all.
         """
         data = load(self.data.name, folder)
         train, test = data.train, data.test
         if self.data.held_out:
             train, test = train.split(self.data.held_out, self.seed)
+        if self.data.train_images is not None:
+            train = train.first(self.data.train_images)
         if limit is not None:
             test = test.first(limit)
         if self.data.crop is not None:

@@ -3,8 +3,10 @@
 from isospike.graph.intervals import bound_membranes, bound_signals, count_membrane_bits, most_spikes
 from isospike.graph.nodes import (
     Activation,
+    Add,
     AveragePool,
     BatchNorm,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
@@ -13,14 +15,17 @@ from isospike.graph.nodes import (
     MaxPool,
     Node,
     Readout,
+    Rectifier,
 )
 from isospike.graph.spiking_graph import SpikingGraph
 from isospike.graph.storage import compare_graphs, load_graph, save_graph
 
 __all__ = [
     "Activation",
+    "Add",
     "AveragePool",
     "BatchNorm",
+    "Concatenate",
     "Convolution",
     "CountingNeuron",
     "Dense",
@@ -29,6 +34,7 @@ __all__ = [
     "MaxPool",
     "Node",
     "Readout",
+    "Rectifier",
     "SpikingGraph",
     "bound_membranes",
     "bound_signals",

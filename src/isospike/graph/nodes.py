@@ -43,11 +43,15 @@ class Input(Node):
 
     ``offset`` is one integer per channel (the rounded mean), so that zero padding of what this node gives is
     padding by the mean.
+
+    With ``floats`` the network takes float images as they are, normalised by its user: divisor 1, offset 0. Such a
+    captured ANN can be evaluated, but says nothing about pixels.
     """
 
     shape: tuple[int, int, int]
     divisor: int
     offset: np.ndarray
+    floats: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,8 @@ class Dense(Node):
 
 @dataclass(frozen=True, eq=False)
 class AveragePool(Node):
-    """The *sum* over each window. The divisor, ``kernel[0] * kernel[1]``, is part of the next thresholds."""
+    """The *sum* over each window. The divisor, ``kernel[0] * kernel[1]`` (padding counted), is part of the next
+    thresholds; in a captured ANN, what this node stands for is the mean."""
 
     kernel: Pair
     stride: Pair
@@ -121,6 +126,23 @@ class Activation(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Rectifier(Node):
+    """``min(max(z, 0), ceiling)``: ReLU, or ReLU6 with a ceiling of 6; None for no ceiling. Captured ANNs only."""
+
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Node):
+    """The sum of two or more signals of one shape, where branches meet. An input may occur twice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Node):
+    """Two or more signals one after another along their channels (or features), in the order of ``inputs``."""
+
+
+@dataclass(frozen=True, eq=False)
 class CountingNeuron(Node):
     """Integrates its current and fires so that its spike count follows what its membrane potential deserves.
 
@@ -152,6 +174,7 @@ class Readout(Node):
 
 Synapses = (Convolution, Dense)
 Spiking = (CountingNeuron, MaxPool)
+Joining = (Add, Concatenate)
 KINDS: dict[str, type[Node]] = {
     kind.__name__: kind
     for kind in (
@@ -163,6 +186,9 @@ KINDS: dict[str, type[Node]] = {
         MaxPool,
         BatchNorm,
         Activation,
+        Rectifier,
+        Add,
+        Concatenate,
         CountingNeuron,
         Readout,
     )

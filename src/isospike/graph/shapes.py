@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 
 from isospike.errors import GraphError
-from isospike.graph.nodes import AveragePool, Convolution, CountingNeuron, Dense, Flatten, Input, MaxPool, Node, Pair
+from isospike.graph.nodes import (
+    Add,
+    AveragePool,
+    Concatenate,
+    Convolution,
+    CountingNeuron,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool,
+    Node,
+    Pair,
+)
 
 Shape = tuple[int, ...]
 
@@ -17,6 +29,8 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if isinstance(node, Input):
         _expect_channels(node, node.shape[0])
         return node.shape
+    if isinstance(node, Add | Concatenate):
+        return _join(node, shapes)
     (shape,) = shapes
     if isinstance(node, Convolution):
         _expect_map(node, shape)
@@ -46,6 +60,17 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         return (size,)
     _expect_channels(node, shape[0])
     return shape
+
+
+def _join(node: Add | Concatenate, shapes: Sequence[Shape]) -> Shape:
+    """Branches that meet: all of one shape, channels aside where they are concatenated."""
+    first = 0 if isinstance(node, Add) else 1
+    if any(len(shape) != len(shapes[0]) or shape[first:] != shapes[0][first:] for shape in shapes):
+        raise GraphError(
+            f"{node.name}: expected branches of one {'shape' if first == 0 else 'height and width'}, got "
+            f"{', '.join(map(str, shapes))}: check strides and paddings of its branches"
+        )
+    return shapes[0] if first == 0 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def _expect_map(node: Node, shape: Shape) -> None:

@@ -12,9 +12,11 @@ from isospike.graph.nodes import (
     BatchNorm,
     CountingNeuron,
     Input,
+    Joining,
     MaxPool,
     Node,
     Readout,
+    Rectifier,
     Spiking,
     Synapses,
     is_integer,
@@ -115,10 +117,14 @@ def _check_order(nodes: tuple[Node, ...]) -> None:
         missing = [name for name in node.inputs if name not in seen]
         if missing:
             raise GraphError(f"{node.name}: its input {missing[0]!r} does not come before it")
+        seen.add(node.name)
+        if isinstance(node, Joining):
+            if len(node.inputs) < 2:
+                raise GraphError(f"{node.name}: expected at least 2 inputs, got {len(node.inputs)}")
+            continue
         expected = 0 if isinstance(node, Input) else 1
         if len(node.inputs) != expected:
             raise GraphError(f"{node.name}: expected {expected} input(s), got {len(node.inputs)}")
-        seen.add(node.name)
 
 
 def _check_values(nodes: tuple[Node, ...], t_max: int | None) -> None:
@@ -130,12 +136,20 @@ def _check_values(nodes: tuple[Node, ...], t_max: int | None) -> None:
                 raise GraphError(f"{node.name}.{field}: expected integers or float64, got {array.dtype}")
             if not np.isfinite(array).all():
                 raise GraphError(f"{node.name}.{field}: holds NaN or infinity; train or load the network anew")
-        if t_max is not None and isinstance(node, BatchNorm | Activation):
+        if t_max is not None and isinstance(node, BatchNorm | Activation | Rectifier):
             raise GraphError(f"{node.name}: a {type(node).__name__} does not occur in a spiking graph; convert it anew")
         if t_max is not None and isinstance(node, Synapses) and node.arrays.keys() != {"weight"}:
             raise GraphError(f"{node.name}: scale and bias do not occur in a spiking graph; convert it anew")
         if t_max is not None and isinstance(node, MaxPool) and node.limit is None:
             raise GraphError(f"{node.name}: a max-pool tracker needs the most spikes it may emit in a step")
+        if isinstance(node, BatchNorm) and (node.sigma <= 0).any():
+            raise GraphError(f"{node.name}.sigma: expected deviations above 0, got {node.sigma.min()}")
+        if isinstance(node, Input) and node.divisor < 1:
+            raise GraphError(f"{node.name}: expected a divisor of at least 1, got {node.divisor}")
+        if isinstance(node, Activation) and (node.step <= 0 or (node.levels is not None and node.levels < 1)):
+            raise GraphError(f"{node.name}: expected a step above 0 and levels, got {node.step} and {node.levels}")
+        if isinstance(node, Rectifier) and node.ceiling is not None and not 0 < node.ceiling < float("inf"):
+            raise GraphError(f"{node.name}: expected a ceiling above 0, or None for none, got {node.ceiling}")
         if isinstance(node, CountingNeuron):
             _check_neuron(node)
 

@@ -1,14 +1,35 @@
-"""Networks: the notation, quantisers of activations and weights, capture."""
+"""Networks: the notation, the named networks, quantisers of activations and weights, capture."""
+
+from collections.abc import Callable
+
+from torch import nn
 
 from isospike.networks.activations import LevelActivation, calibrated, median, qcfs
 from isospike.networks.layers import Classifier, Layer, Pixels
+from isospike.networks.mobilenet import MobileNetV1, mobilenet_v1
 from isospike.networks.network import Network, Quantisation, build_network
 from isospike.networks.notation import ConvolutionSpec, DenseSpec, LayerSpec, PoolSpec, parse_notation
+from isospike.networks.reference import CapturedNetwork, evaluate_capture
+from isospike.networks.resnet import ResNet, resnet18, resnet20, resnet34
 from isospike.networks.tracing import capture
+from isospike.networks.vgg import Vgg, vgg11, vgg15, vgg16
 from isospike.networks.weights import Binary, Int8, QuantisedWeight, Ternary, quantise_weight, split_weight
 
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "vgg11": vgg11,
+    "vgg15": vgg15,
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+    "resnet34": resnet34,
+    "mobilenet_v1": mobilenet_v1,
+}
+"""The named networks; each takes ``in_shape``, ``classes`` and options."""
+
 __all__ = [
+    "ARCHITECTURES",
     "Binary",
+    "CapturedNetwork",
     "Classifier",
     "ConvolutionSpec",
     "DenseSpec",
@@ -16,18 +37,29 @@ __all__ = [
     "Layer",
     "LayerSpec",
     "LevelActivation",
+    "MobileNetV1",
     "Network",
     "Pixels",
     "PoolSpec",
     "Quantisation",
     "QuantisedWeight",
+    "ResNet",
     "Ternary",
+    "Vgg",
     "build_network",
     "calibrated",
     "capture",
+    "evaluate_capture",
     "median",
+    "mobilenet_v1",
     "parse_notation",
     "qcfs",
     "quantise_weight",
+    "resnet18",
+    "resnet20",
+    "resnet34",
     "split_weight",
+    "vgg11",
+    "vgg15",
+    "vgg16",
 ]

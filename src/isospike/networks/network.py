@@ -92,6 +92,7 @@ def build_network(
     offset: tuple[int, ...] | None = None,
     divisor: int = 255,
     encoder_drop: float = 0.0,
+    dropout: float = 0.0,
 ) -> Network:
     """Build the network that ``notation`` describes, with the classifier after it.
 
@@ -109,6 +110,7 @@ def build_network(
         offset: integer pixel value per channel that counts as zero; zeros by default.
         divisor: pixels are worth ``1 / divisor``.
         encoder_drop: while training, lose each of the encoder's spikes with a probability of up to this much.
+        dropout: while training, drop activations after each pooling and dense layer with this probability.
 
     Raises:
         NotationError: the notation does not parse or does not fit ``in_shape``, or an option is unknown.
@@ -130,6 +132,8 @@ def build_network(
         builder.add(spec)
         if encoder and builder.activation is not None and encoder_drop:
             builder.drop_spikes(encoder_drop)
+        if dropout and not isinstance(spec, ConvolutionSpec):
+            builder.drop_out(dropout)
     layers = OrderedDict([("pixels", Pixels(offset, divisor)), *builder.finish(classes)])
     network = Network(layers)
     network.notation, network.in_shape, network.classes = notation, in_shape, classes
@@ -169,6 +173,12 @@ class _Builder:
         """Lose spikes of the layer before, while training."""
         step = self.activation.read_step if isinstance(self.activation, LevelActivation) else None
         self.layers.append(("encoder_drop", SpikeDrop(most, step)))
+
+    def drop_out(self, probability: float) -> None:
+        """Drop activations of the layer before, while training."""
+        if not 0 <= probability < 1:
+            raise NotationError(f"dropout: expected a probability from 0 to below 1, got {probability}")
+        self.layers.append((self._name("dropout"), nn.Dropout(probability)))
 
     def finish(self, classes: int) -> list[tuple[str, nn.Module]]:
         """Append the classifier and give all layers by name."""

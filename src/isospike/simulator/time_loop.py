@@ -54,7 +54,8 @@ def simulate(
         steps: time steps, at most the graph's T_max, which is the default.
         dtype: "auto", "float32", "float64" or "int64" (see :func:`choose_dtype`).
         batch_size: images simulated together.
-        early_stop: whether settled images are left out of later steps; it changes no result.
+        early_stop: whether settled images are left out of later steps; it changes no result, but for
+            rounding where weights are floats.
         propagation: "within-step" (spikes pass through all layers within the step) or "layer-per-step".
         keep_counts: whether the counts at the end are kept.
         encoder_drop: probability that a spike of the encoder is lost on its way: fired, but never received. With any
