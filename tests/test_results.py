@@ -1,0 +1,50 @@
+"""What is published comes from committed metrics, and is what the tables say."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from isospike.experiment import list_recipes, read_recipe
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/metrics.json"))
+
+
+def load_publish() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("publish", ROOT / "benchmarks" / "publish.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_something_is_published() -> None:
+    assert PUBLISHED
+
+
+def test_the_tables_are_those_of_the_committed_metrics() -> None:
+    publish = load_publish()
+    assert publish.format_results() in (ROOT / "results" / "README.md").read_text()
+    assert publish.format_summary() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_published_run_is_whole_and_proved(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    recipe = read_recipe(folder / "recipe.toml")
+    assert recipe.name == metrics["recipe"]
+    assert recipe.name in list_recipes()
+    assert recipe.data.held_out == 0
+    dropped = metrics["noise"]["encoder_drop"] > 0
+    assert (metrics["verify"] is None) == dropped
+    if not dropped:
+        assert metrics["verify"]["images"] == 10_000
+        assert metrics["verify"]["mismatches"] == 0
+        assert metrics["verify"]["differing_tensors"] == []
+    for name in ("accuracy", "sparsity", "sops"):
+        assert (folder / "figures" / f"{name}.svg").is_file()
+        assert (folder / "figures" / f"{name}.png").is_file()
