@@ -36,6 +36,12 @@ def test_unknown_recipe_names_the_nearest(fail: Fail) -> None:
         ("train.learning_rate=-1", ["learning_rate", "-1"]),
         ("simulate.steps=1000", ["T_max", "1000"]),
         ("train.seed=3", ["seed"]),
+        ("seed=99999999999999999999", ["seed"]),
+        ("quantise.k=100", ["k from 0 to 16", "100"]),
+        ("network.notation=64C3*1000000000", ["64C3*1000000000", "from 1 to"]),
+        ("network.notation=64C3*2000", ["64C3*2000", "1000 layers"]),
+        ("network.notation=99999999999C3", ["99999999999C3", "from 1 to"]),
+        ("name=../../etc", ["name"]),
         ("epochs", ["key=value"]),
         ("simulate.steps=0", ["simulate.steps", "0"]),
     ],
@@ -88,9 +94,25 @@ def test_truncated_and_foreign_files(fail: Fail, folder: Path, name: str) -> Non
 
 
 def test_checkpoint_of_another_network(fail: Fail, folder: Path) -> None:
-    line = fail("evaluate", "--out", folder, "--set", "network.notation=8C3-P2-64", "--limit", "10")
+    text = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(text.replace("8C3-P2-32", "8C3-P2-64"))
+    line = fail("evaluate", "--out", folder, "--limit", "10")
     assert "dense1" in line
     assert "(64, 72)" in line
+
+
+def test_a_trained_network_keeps_its_network(fail: Fail, folder: Path) -> None:
+    line = fail("simulate", "--out", folder, "--set", "network.notation=8C3-P2-64", "--limit", "10")
+    assert "network.notation" in line
+    assert "another --out" in line
+
+
+def test_a_typo_in_ones_own_recipe_names_the_nearest_key(fail: Fail, folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text((folder / "recipe.toml").read_text().replace("epochs =", "epoch ="))
+    line = fail("train", own, "--out", tmp_path / "out")
+    assert "'train.epoch'" in line
+    assert "'train.epochs'" in line
 
 
 def test_training_of_another_network_in_the_same_folder_is_refused(fail: Fail, folder: Path) -> None:

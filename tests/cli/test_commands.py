@@ -31,7 +31,7 @@ def test_run_leaves_the_documented_files_and_metrics(trained: Path) -> None:
     assert metrics["recipe"] == "digits"
     assert metrics["method"] == "all-integer"
     assert metrics["steps"] == 8
-    assert set(metrics["ann"]) == {"accuracy", "accuracy_float32", "macs_per_image"}
+    assert set(metrics["ann"]) == {"accuracy", "accuracy_float32", "macs_per_image", "images"}
     for series in ("accuracy", "spikes_per_image", "sops_per_image", "settled"):
         assert len(metrics["snn"][series]) == metrics["steps"]
     assert metrics["verify"]["images"] == 60
@@ -122,12 +122,15 @@ def test_two_processes_give_the_accuracy_of_one(folder: Path) -> None:
     assert json.loads((folder / "metrics.json").read_text())["ann"] == metrics["ann"]
 
 
-def test_ctrl_c_leaves_what_was_whole(monkeypatch: pytest.MonkeyPatch, folder: Path, trained: Path) -> None:
+def test_ctrl_c_leaves_what_was_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, trained: Path
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("isospike.experiment.stages.simulate", interrupt)
     assert run(["simulate", "--out", str(folder), "--limit", "60"]) == 130
+    assert "interrupted" in capsys.readouterr().err
     for name in ("metrics.json", "snn.safetensors", "model.safetensors"):
         assert (folder / name).read_bytes() == (trained / name).read_bytes()
 

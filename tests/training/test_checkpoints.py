@@ -91,7 +91,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_another_configuration_is_refused_by_its_first_difference(folder: Path) -> None:
     with pytest.raises(
-        TrainingError, match=r"made with training\.learning_rate = 0\.01, expected 0\.02: delete .* --out"
+        TrainingError, match=r"made with train\.learning_rate = 0\.01, expected 0\.02: delete .* --out"
     ):
         train(build_net(), take_digits(), replace(CONFIG, learning_rate=0.02), augmentation=VARIED, folder=folder)
     with pytest.raises(TrainingError, match=r"made with augmentation\.shift = 1, expected 0"):

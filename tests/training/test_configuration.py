@@ -53,10 +53,10 @@ def test_any_schedule_of_any_length_stays_within_its_bounds(schedule: str, warmu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, r"training\.epochs: got 0, expected 1 or more"),
-        ({"batch_size": 0}, r"training\.batch_size"),
-        ({"learning_rate": float("nan")}, r"training\.learning_rate: got nan"),
-        ({"learning_rate": -1.0}, r"training\.learning_rate"),
+        ({"epochs": 0}, r"train\.epochs: got 0, expected 1 or more"),
+        ({"batch_size": 0}, r"train\.batch_size"),
+        ({"learning_rate": float("nan")}, r"train\.learning_rate: got nan"),
+        ({"learning_rate": -1.0}, r"train\.learning_rate"),
         ({"weight_decay": -1e-4}, r"training\.weight_decay"),
         ({"optimiser": "adam"}, r"training\.optimiser: got 'adam', expected one of adamw, sgd"),
         ({"momentum": 1.0}, r"training\.momentum"),
@@ -65,7 +65,7 @@ def test_any_schedule_of_any_length_stays_within_its_bounds(schedule: str, warmu
         ({"label_smoothing": 1.0}, r"training\.label_smoothing"),
         ({"precision": "fp16"}, r"training\.precision: got 'fp16', expected one of float32, bf16"),
         ({"seed": -1}, r"training\.seed"),
-        ({"gradient_clip": 0.0}, r"training\.gradient_clip"),
+        ({"gradient_clip": 0.0}, r"train\.gradient_clip"),
     ],
 )
 def test_settings_out_of_range(options: dict, message: str) -> None:

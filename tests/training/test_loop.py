@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_finite_names_the_epoch_and_keeps_the_checkpoint(tmp_
 
 
 def test_what_cannot_be_trained() -> None:
-    with pytest.raises(TrainingError, match=r"training\.batch_size: got 32, expected at most 20"):
+    with pytest.raises(TrainingError, match=r"train\.batch_size: got 32, expected at most 20"):
         train(build_net(), take_digits(20), SHORT)
     with pytest.raises(
         TrainingError, match=r"gave \(32, 4\) for 32 images with labels up to 9, expected \(32, classes\)"

@@ -1,5 +1,18 @@
 """The command line: commands, progress bars, exit codes."""
 
-from isospike.cli.program import main
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code (see :func:`isospike.cli.program.run`)."""
+    try:
+        from isospike.cli.program import run  # slow to load, and Ctrl-C must find a way out meanwhile
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("isospike: interrupted before anything was begun", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
 
 __all__ = ["main"]

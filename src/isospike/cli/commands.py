@@ -231,5 +231,7 @@ def _conclude(metrics: dict[str, Any]) -> None:
         _print(f"differs: {layer}: {number} {'logits' if layer == 'readout' else 'counts'}")
     for layer in found["differing_tensors"]:
         _print(f"differs: {layer}: stored tensors are not those of a fresh conversion")
-    if found["mismatches"] or found["differing_tensors"]:
+    if found["unsettled"] == found["images"]:
+        _print("nothing was proved: no image settled; raise convert.t_max")
+    if found["mismatches"] or found["differing_tensors"] or found["unsettled"] == found["images"]:
         raise typer.Exit(1)

@@ -12,18 +12,16 @@ from isospike.errors import IsospikeError
 from isospike.training import leave_processes
 
 USAGE, INTERRUPTED = 2, 130
-
-
-def main() -> None:
-    """Run the command line and leave with its exit code: 0; 1 where a proof failed; 2 for bad input; 130 for Ctrl-C."""
-    sys.exit(run(sys.argv[1:]))
+_STOPPED = "interrupted; what was whole stays whole, and the same command goes on where training stopped"
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and give its exit code: 0; 1 where a proof failed; 2 for bad input; 130 for Ctrl-C."""
     try:
         code = get_command(app).main(arguments, prog_name="isospike", standalone_mode=False)
         leave_processes()
+        if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
+            _say(_STOPPED)
         return code if isinstance(code, int) else 0
     except IsospikeError as error:
         _say(str(error))
@@ -34,8 +32,13 @@ def run(arguments: list[str]) -> int:
             _say(f"{message} ('isospike --help' shows the commands)")
         return USAGE
     except (KeyboardInterrupt, Abort):
-        _say("interrupted; what was whole stays whole, and the same command goes on where training stopped")
+        _say(_STOPPED)
         return INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if "alloc" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        _say("out of memory: use a smaller network, a smaller batch size, or a machine with more memory")
+        return USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

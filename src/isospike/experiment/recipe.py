@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isospike.conversion import METHODS
@@ -17,6 +18,7 @@ from isospike.training import TrainingConfig
 
 FOLDER = Path(__file__).parent / "recipes"
 _SUFFIX = ".toml"
+_LATER_SECTIONS = ("convert", "simulate", "noise")
 _ELSEWHERE = ("train", "seed")  # the recipe has one seed for everything
 
 
@@ -109,8 +111,8 @@ class Recipe(Section):
         seed: of weights, order, augmentation and noise.
     """
 
-    name: str
-    seed: int = 0
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
     about: About
     data: DataSection
     network: NetworkSection
@@ -222,14 +224,23 @@ def read_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{path}: expected a recipe in TOML, but it does not parse ({error})") from error
     for setting in settings or []:
         _apply(content, setting)
+    return check_recipe(path.name, content)
+
+
+def check_recipe(name: str, content: dict[str, Any]) -> Recipe:
+    """The recipe that the tables of a TOML file make; ``name`` is the file's, for errors.
+
+    Raises:
+        RecipeError: not a recipe; the message names the key and the nearest one.
+    """
     if isinstance(content.get("train"), dict) and "seed" in content["train"]:
-        raise RecipeError(f"{path.name}: train.seed: a recipe has one seed for everything: set 'seed' instead")
+        raise RecipeError(f"{name}: train.seed: a recipe has one seed for everything: set 'seed' instead")
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{path.name}: {_explain(error)}") from error
+        raise RecipeError(f"{name}: {_explain(error)}") from error
     except IsospikeError as error:
-        raise RecipeError(f"{path.name}: {error}") from error
+        raise RecipeError(f"{name}: {error}") from error
     _check_names(recipe)
     return recipe
 
@@ -249,7 +260,8 @@ def _check_names(recipe: Recipe) -> None:
     crop = recipe.data.crop
     if recipe.augment.crop != crop:
         raise RecipeError(f"augment.crop: expected data.crop = {crop}, got {recipe.augment.crop}: set both")
-    recipe.build()
+    with torch.device("meta"):  # shapes only: no memory is taken
+        recipe.build()
 
 
 def _apply(content: dict[str, Any], setting: str) -> None:
@@ -278,10 +290,11 @@ def _is_text(key: str) -> bool:
 
 def _explain(error: ValidationError) -> str:
     """One line for the first thing that is wrong."""
-    first = error.errors()[0]
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
+    first = min(error.errors(), key=lambda found: found["type"] not in unknown)  # a typo explains what is missing
     place = [str(part) for part in first["loc"]]
     key = ".".join(place)
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in unknown:
         known = list_keys()
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
         return f"unknown key {key!r}; " + (f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}")
@@ -289,6 +302,33 @@ def _explain(error: ValidationError) -> str:
         return f"the key {key!r} is missing"
     got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{got}"
+
+
+def change_recipe(recipe: Recipe, settings: list[str]) -> Recipe:
+    """A trained run's recipe with settings applied that do not concern its training.
+
+    Raises:
+        RecipeError: a setting of data, network, quantisation or training; or one that the recipe cannot have.
+    """
+    for setting in settings:
+        section = setting.partition("=")[0].split(".")[0]
+        if section not in _LATER_SECTIONS:
+            raise RecipeError(
+                f"--set {setting}: a trained network keeps its {section}: settings of {', '.join(_LATER_SECTIONS)} can "
+                "still be changed; for another network 'isospike train' into another --out"
+            )
+    content = dump_recipe(recipe)
+    for setting in settings:
+        _apply(content, setting)
+    return check_recipe("recipe.toml", _without_none(content))
+
+
+def _without_none(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in content.items()
+        if value is not None
+    }
 
 
 def list_keys() -> list[str]:

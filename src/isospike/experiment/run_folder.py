@@ -11,13 +11,15 @@ import torch
 
 from isospike import __version__
 from isospike.errors import FileError
-from isospike.experiment.recipe import Recipe, dump_recipe, read_recipe
+from isospike.experiment.recipe import Recipe, change_recipe, dump_recipe, read_recipe
 from isospike.experiment.toml_writer import format_toml
 from isospike.files import read_json, read_tensors, write_json, write_tensors, write_text
 from isospike.graph import SpikingGraph, load_graph, save_graph
 from isospike.networks import Network
 
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
+
+_STALE_AFTER = {"convert": ("snn", "layers", "noise", "verify")}
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class RunFolder:
         write_text(self.path / "recipe.toml", f"# resolved by isospike {__version__}\n{text}")
 
     def read_recipe(self, settings: list[str] | None = None) -> Recipe:
-        """The recipe of this run, with settings applied.
+        """The recipe of this run, with settings applied that a trained network can still take.
 
         Raises:
+            RecipeError: a setting of another network or training.
             FileError: there is no run in this folder.
         """
         path = self.path / "recipe.toml"
         if not path.is_file():
             raise FileError(f"{path}: not found; start the run with 'isospike train RECIPE --out {self.path}'")
-        return read_recipe(path, settings)
+        recipe = read_recipe(path)
+        return change_recipe(recipe, settings) if settings else recipe
 
     def write_model(self, model: Network) -> None:
         """Write the state of the trained network."""
@@ -94,6 +98,10 @@ class RunFolder:
         """Merge a stage's findings into ``metrics.json``."""
         path = self.path / "metrics.json"
         metrics = read_json(path) if path.is_file() else {}
+        stale: tuple[str, ...] = _STALE_AFTER.get(stage, ())
+        if stage == "simulate" and metrics.get("noise") != sections.get("noise"):
+            stale = ("verify",)
+        metrics = {key: value for key, value in metrics.items() if key not in stale}
         by_stage = {**metrics.get("stage_seconds", {}), stage: round(seconds, 2)}
         metrics.update(
             recipe=recipe.name,

@@ -99,7 +99,12 @@ class Experiment:
         noisy = [self._add_noise(test, seed) for seed in seeds]
         floats = [evaluate(model, images, device=self.options.device) for images in noisy]
         exact = floats
-        section: dict[str, Any] = {"accuracy": None, "accuracy_float32": fmean(floats)}
+        section: dict[str, Any] = {
+            "accuracy": None,
+            "accuracy_float32": fmean(floats),
+            "macs_per_image": None,
+            "images": len(test),
+        }
         if self.recipe.is_convertible:
             ann = capture(model)
             reference = QuantisedAnn(ann, self.options.device)
@@ -160,7 +165,7 @@ class Experiment:
         if is_main_process():
             write_logs(logs, self.folder.logs)
         sections = {
-            "snn": {**summarise_logs(logs), **summarise_seeds(runs, test.labels)},
+            "snn": {**summarise_logs(logs), **summarise_seeds(runs, test.labels), "images": len(test)},
             "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": self.recipe.noise_seeds},
             "layers": summarise_layers(graph, runs),
         }
@@ -220,6 +225,7 @@ class Experiment:
         """Write a stage's findings into the metrics; every process returns when they are there."""
         seconds = time.perf_counter() - started
         if is_main_process():
+            self.folder.write_recipe(self.recipe)  # with the settings of this stage, so that file and metrics agree
             self.folder.update_metrics(self.recipe, stage, seconds, sections)
         wait_for_others()
         return self.folder.read_metrics()

@@ -83,10 +83,10 @@ def median(k: int, bound: float | None = None) -> LevelActivation:
     Source: the k and B of the negative-spike, scatter-and-gather and all-integer works.
 
     Raises:
-        ConversionError: ``k`` below 0, or ``bound * 2^k`` not a whole number above 0.
+        ConversionError: ``k`` not from 0 to 16, or ``bound * 2^k`` not a whole number above 0.
     """
-    if k < 0:
-        raise ConversionError(f"median quantisation: expected k of at least 0, got {k}")
+    if not 0 <= k <= 16:
+        raise ConversionError(f"median quantisation: expected k from 0 to 16, got {k}")
     levels = None if bound is None else bound * 2**k
     if levels is not None and (levels != int(levels) or levels < 1):
         raise ConversionError(f"median quantisation: bound * 2^k must be a whole number above 0, got {bound} * 2^{k}")

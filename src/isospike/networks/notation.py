@@ -9,6 +9,7 @@ HELP = (
     "expected tokens like 32C5 (filters C kernel), 16C5(same), P2 (pooling), 1000 (dense) or 64C3*2 (repeat), "
     "joined by '-'"
 )
+_LARGEST, _MOST_LAYERS = 1 << 20, 1000
 _TOKEN = re.compile(
     r"(?:(?P<filters>\d+)C(?P<kernel>\d+)|P(?P<window>\d+)|(?P<features>\d+))"
     r"(?:\((?P<padding>\w+)\))?(?:\*(?P<repeat>\d+))?"
@@ -64,15 +65,19 @@ def parse_notation(notation: str, padding: str = "valid") -> tuple[LayerSpec, ..
             raise _complain(tokens, position, spec)
         if isinstance(spec, ConvolutionSpec | PoolSpec) and layers and isinstance(layers[-1], DenseSpec):
             raise _complain(tokens, position, "a dense layer has no feature map left: put it before the dense layers")
-        layers.extend([spec] * int(match["repeat"] or 1))
+        repeat = int(match["repeat"] or 1)
+        if len(layers) + repeat > _MOST_LAYERS:
+            raise _complain(tokens, position, f"a network has at most {_MOST_LAYERS} layers")
+        layers.extend([spec] * repeat)
     return tuple(layers)
 
 
 def _read_token(match: re.Match[str], padding: str) -> LayerSpec | str:
     """The layer that a token names, or what is wrong with it."""
     groups = match.groupdict()
-    if any(int(groups[key]) == 0 for key in ("filters", "kernel", "window", "features", "repeat") if groups[key]):
-        return "every number must be above 0"
+    numbers = [groups[key] for key in ("filters", "kernel", "window", "features", "repeat") if groups[key]]
+    if any(len(number) > 9 or not 0 < int(number) <= _LARGEST for number in numbers):
+        return f"every number must be from 1 to {_LARGEST}"
     if groups["filters"] is None:
         if groups["padding"]:
             return "only a convolution has a padding"

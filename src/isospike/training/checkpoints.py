@@ -30,7 +30,7 @@ def describe_run(
     images = data.to("cpu")
     pixels = zlib.crc32(images.images.contiguous().numpy().data)
     facts = {
-        **{f"training.{key}": value for key, value in asdict(config).items()},
+        **{f"train.{key}": value for key, value in asdict(config).items()},
         **{f"augmentation.{key}": value for key, value in asdict(augmentation or Augmentation()).items()},
         **{f"network.{name}": f"{type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()},
         "data.images": len(images),

@@ -71,7 +71,7 @@ class TrainingConfig:
         )
         for name, fits, expected in checks:
             if not fits:
-                raise TrainingError(f"training.{name}: got {getattr(self, name)!r}, expected {expected}")
+                raise TrainingError(f"train.{name}: got {getattr(self, name)!r}, expected {expected}")
 
 
 def schedule_rate(config: TrainingConfig, step: int, steps: int) -> float:

@@ -170,7 +170,7 @@ def _check_loss(report: EpochReport, config: TrainingConfig, folder: Path | None
     kept = f"; the checkpoint of epoch {done} in {folder} is whole" if folder is not None and done else ""
     raise TrainingError(
         f"epoch {report.epoch}: the loss is {report.loss}, expected a finite number{kept}: lower "
-        f"training.learning_rate ({config.learning_rate}) or set training.gradient_clip"
+        f"train.learning_rate ({config.learning_rate}) or set train.gradient_clip"
     )
 
 
@@ -183,12 +183,12 @@ def _seed(generator: torch.Generator, *key: int) -> torch.Generator:
 def _check_sizes(data: ImageSet, config: TrainingConfig, accelerator: Accelerator) -> None:
     if len(data) < config.batch_size:
         raise TrainingError(
-            f"training.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
+            f"train.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
             "images: lower it"
         )
     if config.batch_size < accelerator.num_processes:
         raise TrainingError(
-            f"training.batch_size: got {config.batch_size} for {accelerator.num_processes} processes, expected an "
+            f"train.batch_size: got {config.batch_size} for {accelerator.num_processes} processes, expected an "
             "image or more for each: raise it"
         )
 
