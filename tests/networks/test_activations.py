@@ -89,7 +89,7 @@ def test_value_is_a_whole_number_of_steps_bit_for_bit() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: median(-1), "k of at least 0, got -1"),
+        (lambda: median(-1), "k from 0 to 16, got -1"),
         (lambda: median(0, 0.5), r"whole number above 0, got 0.5 \* 2\^0"),
         (lambda: median(1, 0), "whole number above 0"),
         (lambda: qcfs(0), "at least 1 level, got 0"),

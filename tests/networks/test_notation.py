@@ -110,7 +110,7 @@ def test_unknown_options() -> None:
         Quantisation(weights="int4")
     with pytest.raises(NotationError, match=r"quantise.ends: expected one of float, int8, got 'ternary'"):
         Quantisation(ends="ternary")
-    with pytest.raises(ConversionError, match="k of at least 0, got -1"):
+    with pytest.raises(ConversionError, match="k from 0 to 16, got -1"):
         Quantisation(k=-1)
 
 

@@ -1,0 +1,131 @@
+"""The compiled module checks what it is given, whoever calls it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isospike import engine
+from isospike.engine.native_module import require_native
+from isospike.graph import save_graph
+from tests.engine.graphs import GraphBuilder
+
+pytestmark = pytest.mark.skipif(not engine.is_available(), reason="isospike.engine was not compiled")
+ONE = ((1, 1), (0, 0), (1, 1), 1)
+BOUNDS = (np.full(3, -9, np.int32), np.full(3, 9, np.int32))
+FIRST = np.ones((2, 3), np.int32)
+
+
+@pytest.fixture
+def network() -> Any:
+    """Pixels (2, 4, 4), a convolution and neurons, of 3 channels."""
+    network = require_native().Network(3, "")
+    assert network.add_input((2, 4, 4), np.zeros(2, np.int32)) == 0
+    assert network.add_convolution(0, np.ones((3, 2, 1, 1), np.int32), *ONE) == 1
+    assert network.add_neuron(1, FIRST, *BOUNDS, 1) == 2
+    return network
+
+
+def test_node_numbers(network: Any) -> None:
+    with pytest.raises(ValueError, match="no node has this number"):
+        network.add_flatten(3)
+    with pytest.raises(TypeError):
+        network.add_flatten(-1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "settings", "error"),
+    [
+        (np.ones((3, 2, 1, 1), np.int64), ONE, TypeError),
+        (np.ones((3, 2, 1), np.int32), ONE, TypeError),
+        (np.ones((3, 2, 2, 2), np.int32)[..., ::2], ONE, TypeError),
+        (np.ones((3, 3, 1, 1), np.int32), ONE, ValueError),
+        (np.ones((3, 2, 5, 1), np.int32), ONE, ValueError),
+        (np.ones((0, 2, 1, 1), np.int32), ONE, ValueError),
+        (np.ones((3, 2, 0, 1), np.int32), ONE, ValueError),
+        (np.ones((3, 2, 1, 1), np.int32), ((0, 1), (0, 0), (1, 1), 1), ValueError),
+        (np.ones((3, 2, 1, 1), np.int32), ((1, 1), (-1, 0), (1, 1), 1), ValueError),
+        (np.ones((3, 2, 1, 1), np.int32), ((1, 1), (0, 0), (0, 1), 1), ValueError),
+        (np.ones((3, 2, 1, 1), np.int32), ((1, 1), (0, 0), (1, 1), 2), ValueError),
+        (np.ones((3, 2, 1, 1), np.int32), ((1, 1), (0, 0), (1, 1), 0), ValueError),
+    ],
+)
+def test_convolutions(network: Any, weight: np.ndarray, settings: tuple, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        network.add_convolution(0, weight, *settings)
+
+
+@pytest.mark.parametrize(
+    ("first", "low", "high", "limit"),
+    [
+        (np.ones((2, 4), np.int32), *BOUNDS, 1),
+        (np.ones((0, 3), np.int32), *BOUNDS, 1),
+        (FIRST, BOUNDS[0][:2], BOUNDS[1], 1),
+        (FIRST * 11, *BOUNDS, 1),
+        (FIRST * -10, *BOUNDS, 1),
+        (FIRST * np.array([[2], [1]], np.int32), *BOUNDS, 1),
+        (FIRST, BOUNDS[1], BOUNDS[1], 1),
+        (FIRST, *BOUNDS, 0),
+        (FIRST, *BOUNDS, 3),
+    ],
+)
+def test_neurons(network: Any, first: np.ndarray, low: np.ndarray, high: np.ndarray, limit: int) -> None:
+    with pytest.raises(ValueError):
+        network.add_neuron(1, first, low, high, limit)
+
+
+def test_ternary_layers(network: Any) -> None:
+    weight = np.ones((3, 3, 1, 1), np.int8)
+    with pytest.raises(ValueError, match="expected -1, 0 and 1"):
+        network.add_ternary(2, weight * 2, *ONE, FIRST, *BOUNDS, 1)
+    with pytest.raises(ValueError, match="its source must give few enough spikes"):
+        network.add_ternary(1, weight, *ONE, FIRST, *BOUNDS, 1)
+
+
+def test_pools_and_readouts(network: Any) -> None:
+    with pytest.raises(ValueError, match="padding must be at most half"):
+        network.add_max_pool(2, (2, 2), (1, 1), (2, 0), 1)
+    with pytest.raises(ValueError, match="limit of 1 to 65535"):
+        network.add_max_pool(2, (2, 2), (1, 1), (0, 0), 0)
+    with pytest.raises(ValueError, match="got a feature map"):
+        network.add_readout(2, np.zeros(3, np.int32))
+    with pytest.raises(ValueError, match="one number per position"):
+        network.add_work(2, np.zeros(15, np.int64))
+    with pytest.raises(ValueError, match="gives no spikes"):
+        network.add_work(1, np.zeros(16, np.int64))
+
+
+def test_runs(network: Any) -> None:
+    images = np.zeros((1, 2, 4, 4), np.uint8)
+    with pytest.raises(ValueError, match="no readout"):
+        network.run(images, 1, False)
+    network.add_readout(network.add_convolution(2, np.ones((2, 3, 4, 4), np.int32), *ONE), np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match="shape does not fit"):
+        network.run(images[:, :1].copy(), 1, False)
+    with pytest.raises(TypeError):
+        network.run(np.zeros((1, 2, 4, 8), np.uint8)[..., ::2], 1, False)
+    with pytest.raises(TypeError):
+        network.run(images.astype(np.int8), 1, False)
+    with pytest.raises(ValueError, match="threads"):
+        network.run(images, 0, False)
+    assert network.run(images, 2, True)[0].shape == (3, 1, 2)
+
+
+def test_no_torch(tmp_path: Path) -> None:
+    """A run needs the graph file and NumPy alone."""
+    builder = GraphBuilder(np.random.default_rng(2), 2)
+    builder.add_input(1, 3, 3)
+    builder.add_convolution(4, wide=True)
+    builder.add_neuron(2, 1, table=False)
+    save_graph(builder.finish(2), tmp_path / "snn.safetensors")
+    program = (
+        "import sys, numpy, isospike.engine, isospike.graph\n"
+        f"graph = isospike.graph.load_graph({str(tmp_path / 'snn.safetensors')!r})\n"
+        "isospike.engine.run(graph, numpy.zeros((1, 1, 3, 3), numpy.uint8))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
