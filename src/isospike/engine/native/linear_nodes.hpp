@@ -1,0 +1,100 @@
+// Nodes that give sums: pixels, convolutions (a dense layer is one whose kernel is the whole map), pools, flattening.
+#pragma once
+
+#include "node.hpp"
+
+namespace isospike {
+
+// The pixels minus the offset, presented at the first step.
+class PixelNode : public Node {
+  public:
+    PixelNode(size_t number, Shape shape, std::vector<int32_t> offset);
+    std::unique_ptr<State> make_state(uint32_t steps) const override;
+    void run(Workspace&) const override;
+    bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
+    uint32_t count_steps(const Workspace&) const override { return 1; }
+
+  private:
+    std::vector<int32_t> offset_;
+};
+
+// Weights (out, in / groups, height, width), row by row as they are added: [group][tap][in][out], in int16 if they fit.
+class Rows {
+  public:
+    Rows(const int32_t* weight, const Window& window, int32_t out_channels, int32_t groups);
+
+    // The group of an input channel, and the number of its row.
+    size_t group_of(size_t channel) const { return channel / in_group_; }
+    uint32_t row_of(size_t tap, size_t channel) const;
+
+    // Adds the rows of one group.
+    void add(const Kernels&, int32_t* target, size_t group, const std::vector<WeightedRow>& list) const;
+
+    size_t groups() const { return groups_; }
+
+  private:
+    size_t taps_, groups_, in_group_, out_group_;
+    std::vector<int16_t> narrow_;
+    std::vector<int32_t> wide_;
+};
+
+class ConvolutionNode : public Node {
+  public:
+    ConvolutionNode(size_t number, Shape shape, const Node& source, const Window& window, Rows rows);
+    std::unique_ptr<State> make_state(uint32_t steps) const override;
+    void run(Workspace&) const override;
+    bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
+    uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+
+  private:
+    using Lists = std::vector<std::vector<WeightedRow>>;  // by group
+    void list_events(const Events&, size_t tap, size_t slot, Lists& lists) const;
+    void list_frame(const int32_t* frame, size_t tap, Lists& lists) const;
+
+    const Node& source_;
+    Window window_;
+    Rows rows_;
+};
+
+// Sums over windows. Of spikes it gives the spikes of the whole window, as events.
+class SumPoolNode : public EventNode {
+  public:
+    SumPoolNode(size_t number, Shape shape, const Node& source, const Window& window);
+    void run(Workspace&) const override;
+    bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
+    uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+    const Events* find_events(const Workspace&) const override;
+
+  private:
+    const Node& source_;
+    Window window_;
+};
+
+// (channel, height, width) to features, in that order.
+class FlattenNode : public Node {
+  public:
+    FlattenNode(size_t number, const Node& source);
+    std::unique_ptr<State> make_state(uint32_t steps) const override;
+    bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
+    uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+
+  private:
+    const Node& source_;
+};
+
+// Calls visit(tap, input position) for every kernel position that lies inside the map.
+template <class Visit>
+void visit_window(const Window& w, size_t position, Visit visit) {
+    const int y = static_cast<int>(position) / w.out_width, x = static_cast<int>(position) % w.out_width;
+    for (int ky = 0; ky < w.kernel_height; ++ky) {
+        const int in_y = y * w.stride_height - w.padding_height + ky * w.dilation_height;
+        if (in_y < 0 || in_y >= w.in_height) continue;
+        for (int kx = 0; kx < w.kernel_width; ++kx) {
+            const int in_x = x * w.stride_width - w.padding_width + kx * w.dilation_width;
+            if (in_x < 0 || in_x >= w.in_width) continue;
+            visit(static_cast<size_t>(ky * w.kernel_width + kx), static_cast<size_t>(in_y * w.in_width + in_x));
+        }
+    }
+}
+
+}  // namespace isospike

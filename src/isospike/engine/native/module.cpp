@@ -1,0 +1,164 @@
+// The Python module isospike.engine._native. It checks types, shapes and contiguity of every array that comes in.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+
+#include "kernel_choice.hpp"
+#include "network.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace isospike {
+namespace {
+
+template <class T, int Dimensions>
+using In = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Out = nb::ndarray<nb::numpy, T>;
+using Pair = std::array<int32_t, 2>;
+
+// A zeroed array that Python owns.
+template <class T>
+Out<T> make_array(std::vector<size_t> shape) {
+    size_t size = 1;
+    for (const size_t length : shape) size *= length;
+    T* const data = new T[size]();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return Out<T>(data, shape.size(), shape.data(), owner);
+}
+
+template <class T>
+std::vector<T> copy(const In<T, 1>& array) {
+    return {array.data(), array.data() + array.size()};
+}
+
+int32_t length(size_t size) {
+    if (size > (size_t{1} << 30)) throw std::invalid_argument("array: too long");
+    return static_cast<int32_t>(size);
+}
+
+Window make_window(Pair kernel, Pair stride, Pair padding, Pair dilation) {
+    Window window{};
+    window.kernel_height = kernel[0], window.kernel_width = kernel[1];
+    window.stride_height = stride[0], window.stride_width = stride[1];
+    window.padding_height = padding[0], window.padding_width = padding[1];
+    window.dilation_height = dilation[0], window.dilation_width = dilation[1];
+    return window;
+}
+
+Thresholds make_thresholds(const In<int32_t, 2>& first, const In<int32_t, 1>& low, const In<int32_t, 1>& high, uint32_t limit) {
+    if (first.shape(1) != low.size()) throw std::invalid_argument("thresholds: expected (levels, channels)");
+    return {
+        {first.data(), first.data() + first.size()}, copy(low), copy(high), static_cast<uint32_t>(length(first.shape(0))),
+        limit};
+}
+
+template <class T>
+Pair kernel_of(const In<T, 4>& weight) {
+    return {length(weight.shape(2)), length(weight.shape(3))};
+}
+
+nb::tuple run(const Network& network, const In<uint8_t, 4>& images, unsigned threads, bool keep_counts) {
+    const Shape& in = network.in_shape();
+    if (images.shape(1) != static_cast<size_t>(in.channels) || images.shape(2) != static_cast<size_t>(in.height) ||
+        images.shape(3) != static_cast<size_t>(in.width)) {
+        throw std::invalid_argument("images: the shape does not fit the network's input");
+    }
+    const size_t batch = images.shape(0), steps = network.steps(), spiking = network.spiking().size();
+    auto logits = make_array<int32_t>({steps, batch, network.classes()});
+    auto positive = make_array<int64_t>({spiking, steps, batch});
+    auto negative = make_array<int64_t>({spiking, steps, batch});
+    auto sops = make_array<int64_t>({network.work_count(), steps, batch});
+    auto settled = make_array<bool>({steps, batch});
+    static_assert(sizeof(bool) == 1);
+    Record record{
+        logits.data(), positive.data(), negative.data(), sops.data(), reinterpret_cast<uint8_t*>(settled.data()), {}};
+    nb::list counts;
+    for (size_t i = 0; keep_counts && i < spiking; ++i) {
+        const Shape& shape = network.find(network.spiking()[i]).shape;
+        auto array = make_array<int32_t>(
+            {batch, static_cast<size_t>(shape.channels), static_cast<size_t>(shape.height),
+             static_cast<size_t>(shape.width)});
+        record.counts.push_back(array.data());
+        counts.append(array);
+    }
+    {
+        nb::gil_scoped_release release;
+        network.run(images.data(), batch, threads, record);
+    }
+    return nb::make_tuple(logits, positive, negative, sops, settled, counts);
+}
+
+void bind_nodes(nb::class_<Network>& network) {
+    network
+        .def("add_input", [](Network& self, std::array<int32_t, 3> shape, const In<int32_t, 1>& offset) {
+            return self.add_input({shape[0], shape[1], shape[2]}, copy(offset));
+        }, "shape"_a, "offset"_a.noconvert())
+        .def("add_convolution", [](Network& self, size_t source, const In<int32_t, 4>& weight, Pair stride, Pair padding,
+                                   Pair dilation, int32_t groups) {
+            return self.add_convolution(
+                source, weight.data(), length(weight.shape(0)), length(weight.shape(1)),
+                make_window(kernel_of(weight), stride, padding, dilation), groups);
+        }, "source"_a, "weight"_a.noconvert(), "stride"_a, "padding"_a, "dilation"_a, "groups"_a)
+        .def("add_ternary", [](Network& self, size_t source, const In<int8_t, 4>& weight, Pair stride, Pair padding,
+                               Pair dilation, int32_t groups, const In<int32_t, 2>& first, const In<int32_t, 1>& low,
+                               const In<int32_t, 1>& high, uint32_t limit) {
+            return self.add_ternary(
+                source, weight.data(), length(weight.shape(0)), length(weight.shape(1)),
+                make_window(kernel_of(weight), stride, padding, dilation), groups,
+                make_thresholds(first, low, high, limit));
+        }, "source"_a, "weight"_a.noconvert(), "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(),
+        "limit"_a)
+        .def("add_sum_pool", [](Network& self, size_t source, Pair kernel, Pair stride, Pair padding) {
+            return self.add_sum_pool(source, make_window(kernel, stride, padding, {1, 1}));
+        }, "source"_a, "kernel"_a, "stride"_a, "padding"_a)
+        .def("add_max_pool", [](Network& self, size_t source, Pair kernel, Pair stride, Pair padding, int32_t limit) {
+            return self.add_max_pool(source, make_window(kernel, stride, padding, {1, 1}), limit);
+        }, "source"_a, "kernel"_a, "stride"_a, "padding"_a, "limit"_a)
+        .def("add_flatten", &Network::add_flatten, "source"_a)
+        .def("add_neuron", [](Network& self, size_t source, const In<int32_t, 2>& first, const In<int32_t, 1>& low,
+                              const In<int32_t, 1>& high, uint32_t limit) {
+            return self.add_neuron(source, make_thresholds(first, low, high, limit));
+        }, "source"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "limit"_a)
+        .def("add_readout", [](Network& self, size_t source, const In<int32_t, 1>& bias) {
+            return self.add_readout(source, copy(bias));
+        }, "source"_a, "bias"_a.noconvert())
+        .def("add_work", [](Network& self, size_t source, const In<int64_t, 1>& synapses) {
+            self.add_work(source, copy(synapses));
+        }, "source"_a, "synapses"_a.noconvert());
+}
+
+std::vector<std::string> list_isas() {
+    std::vector<std::string> names;
+    for (const Kernels* each : available_kernels()) names.emplace_back(each->name);
+    return names;
+}
+
+}  // namespace
+}  // namespace isospike
+
+NB_MODULE(_native, module) {
+    using namespace isospike;
+    module.doc() = "Integer spiking networks, prepared and run.";
+    module.def("list_isas", list_isas, "The instruction sets that this processor runs, the best first.");
+#if defined(ISOSPIKE_CHECKS)
+    module.attr("checks") = true;
+#else
+    module.attr("checks") = false;
+#endif
+    nb::class_<Network> network(module, "Network");
+    network.def(nb::init<uint32_t, const std::string&>(), "steps"_a, "isa"_a);
+    bind_nodes(network);
+    network
+        .def("gives_spikes", &Network::gives_spikes, "node"_a)
+        .def("accepts_ternary", [](const Network& self, size_t source, Pair kernel, Pair stride, Pair padding, Pair dilation) {
+            return self.accepts_ternary(source, make_window(kernel, stride, padding, dilation));
+        }, "source"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a)
+        .def_prop_ro("isa", [](const Network& self) { return self.kernels().name; })
+        .def("run", run, "images"_a.noconvert(), "threads"_a, "keep_counts"_a);
+}

@@ -1,0 +1,248 @@
+#include "network.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "kernel_choice.hpp"
+
+namespace isospike {
+
+namespace {
+
+constexpr int64_t kMostChannels = 65535;
+constexpr int64_t kMostSize = int64_t{1} << 30;
+constexpr int32_t kMostSide = 1 << 15;
+constexpr uint32_t kMostSteps = 1 << 16;
+
+void expect(bool holds, const char* message) {
+    if (!holds) throw std::invalid_argument(message);
+}
+
+bool within(int32_t low, int32_t value, int32_t high) { return low <= value && value <= high; }
+
+}  // namespace
+
+Network::Network(uint32_t steps, const std::string& isa) : kernels_(choose_kernels(isa)), steps_(steps) {
+    expect(steps >= 1 && steps <= kMostSteps, "steps: expected 1 to 65536 time steps");
+}
+
+const Node& Network::find(size_t node) const {
+    expect(node < nodes_.size(), "no node has this number");
+    return *nodes_[node];
+}
+
+size_t Network::classes() const {
+    expect(readout_ != 0, "the network has no readout yet");
+    return static_cast<size_t>(find(readout_).shape.channels);
+}
+
+void Network::check_shape(const Shape& shape) const {
+    expect(
+        within(1, shape.height, kMostSide) && within(1, shape.width, kMostSide) && shape.channels >= 1,
+        "feature map: expected 1 to 32768 rows and columns");
+    const int64_t positions = int64_t{shape.height} * shape.width;
+    expect(positions * steps_ <= kMostSize && positions * shape.channels <= kMostSize, "feature map: too large");
+}
+
+template <class N, class... Arguments>
+size_t Network::add(Shape shape, Arguments&&... arguments) {
+    check_shape(shape);
+    const size_t number = nodes_.size();
+    nodes_.push_back(std::make_unique<N>(number, std::forward<Arguments>(arguments)...));
+    return number;
+}
+
+size_t Network::add_input(Shape shape, std::vector<int32_t> offset) {
+    expect(nodes_.empty(), "the input must come first");
+    expect(shape.channels >= 1 && offset.size() == static_cast<size_t>(shape.channels), "offset: one per channel");
+    return add<PixelNode>(shape, shape, std::move(offset));
+}
+
+Window Network::slide(size_t source, Window w, int32_t out_channels, int32_t groups, Shape& shape) const {
+    const Shape& in = find(source).shape;
+    expect(within(1, w.kernel_height, kMostSide) && within(1, w.kernel_width, kMostSide), "kernel: 1 to 32768");
+    expect(within(1, w.stride_height, kMostSide) && within(1, w.stride_width, kMostSide), "stride: 1 to 32768");
+    expect(within(0, w.padding_height, kMostSide) && within(0, w.padding_width, kMostSide), "padding: 0 to 32768");
+    expect(within(1, w.dilation_height, kMostSide) && within(1, w.dilation_width, kMostSide), "dilation: 1 to 32768");
+    expect(within(1, groups, in.channels) && in.channels % groups == 0, "groups: must divide the channels coming in");
+    expect(out_channels >= 1 && out_channels % groups == 0, "groups: must divide the channels going out");
+    const int64_t height = in.height + 2 * w.padding_height - int64_t{w.dilation_height} * (w.kernel_height - 1) - 1;
+    const int64_t width = in.width + 2 * w.padding_width - int64_t{w.dilation_width} * (w.kernel_width - 1) - 1;
+    expect(height >= 0 && width >= 0, "kernel: does not fit the feature map");
+    const int64_t size = int64_t{w.kernel_height} * w.kernel_width * in.channels;
+    expect(size < kMostSize / 8, "kernel: too large");
+    w.in_height = in.height, w.in_width = in.width, w.in_channels = in.channels;
+    w.out_height = static_cast<int32_t>(height / w.stride_height + 1);
+    w.out_width = static_cast<int32_t>(width / w.stride_width + 1);
+    shape = {out_channels, w.out_height, w.out_width};
+    return w;
+}
+
+void Network::check_thresholds(const Thresholds& thresholds, const Shape& shape) const {
+    const auto channels = static_cast<size_t>(shape.channels);
+    expect(shape.channels <= kMostChannels, "neurons: at most 65535 channels");
+    expect(thresholds.levels >= 1 && thresholds.limit >= 1, "neurons: at least 1 level and 1 spike per step");
+    expect(thresholds.limit <= thresholds.levels, "neurons: the limit must not exceed the levels");
+    expect(int64_t{thresholds.levels} * shape.channels <= kMostSize / 4, "thresholds: too many");
+    expect(thresholds.low.size() == channels && thresholds.high.size() == channels, "range: one per channel");
+    expect(thresholds.first.size() == thresholds.levels * channels, "thresholds: (levels, channels)");
+    for (size_t c = 0; c < channels; ++c) {
+        expect(thresholds.low[c] <= 0 && thresholds.high[c] >= 0, "range: must hold 0");
+        int64_t least = thresholds.low[c];
+        for (size_t k = 0; k < thresholds.levels; ++k) {
+            const int32_t value = thresholds.first[k * channels + c];
+            expect(value >= least && value <= int64_t{thresholds.high[c]} + 1, "thresholds: must rise within the range");
+            least = value;
+        }
+    }
+}
+
+size_t Network::add_convolution(
+    size_t source, const int32_t* weight, int32_t out_channels, int32_t in_group, Window window, int32_t groups) {
+    Shape shape;
+    window = slide(source, window, out_channels, groups, shape);
+    expect(in_group == window.in_channels / groups, "weight: does not fit the channels coming in");
+    Rows rows(weight, window, out_channels, groups);
+    return add<ConvolutionNode>(shape, shape, find(source), window, std::move(rows));
+}
+
+bool Network::accepts_ternary(size_t source, Window window) const {
+    Shape shape;
+    return SlicedNode::accepts(find(source), slide(source, window, 1, 1, shape));
+}
+
+size_t Network::add_ternary(
+    size_t source, const int8_t* weight, int32_t out_channels, int32_t in_group, Window window, int32_t groups,
+    Thresholds thresholds) {
+    Shape shape;
+    window = slide(source, window, out_channels, groups, shape);
+    expect(in_group == window.in_channels / groups, "weight: does not fit the channels coming in");
+    expect(SlicedNode::accepts(find(source), window), "ternary layer: its source must give few enough spikes");
+    check_thresholds(thresholds, shape);
+    const int64_t size = int64_t{out_channels} * in_group * window.kernel_height * window.kernel_width;
+    for (int64_t i = 0; i < size; ++i) expect(within(-1, weight[i], 1), "weight: expected -1, 0 and 1");
+    const size_t number = add<SlicedNode>(shape, shape, find(source), window, groups, weight, thresholds, kernels_);
+    spiking_.push_back(number);
+    return number;
+}
+
+size_t Network::add_sum_pool(size_t source, Window window) {
+    Shape shape;
+    window = slide(source, window, find(source).shape.channels, 1, shape);
+    return add<SumPoolNode>(shape, shape, find(source), window);
+}
+
+size_t Network::add_max_pool(size_t source, Window window, int32_t limit) {
+    Shape shape;
+    window = slide(source, window, find(source).shape.channels, 1, shape);
+    expect(limit >= 1 && limit <= kMostChannels, "max pool: expected a limit of 1 to 65535 spikes per step");
+    expect(shape.channels <= kMostChannels, "max pool: at most 65535 channels");
+    expect(
+        2 * window.padding_height <= window.kernel_height && 2 * window.padding_width <= window.kernel_width,
+        "max pool: padding must be at most half of the kernel");
+    const int64_t taps = int64_t{window.kernel_height} * window.kernel_width;
+    expect(taps * shape.channels <= kMostSize, "max pool: kernel too large");
+    const size_t number = add<MaxPoolNode>(shape, shape, find(source), window, limit);
+    spiking_.push_back(number);
+    return number;
+}
+
+size_t Network::add_flatten(size_t source) {
+    const Shape& in = find(source).shape;
+    return add<FlattenNode>({static_cast<int32_t>(in.size()), 1, 1}, find(source));
+}
+
+size_t Network::add_neuron(size_t source, Thresholds thresholds) {
+    const Shape shape = find(source).shape;
+    check_thresholds(thresholds, shape);
+    const size_t number = add<NeuronNode>(shape, find(source), std::move(thresholds));
+    spiking_.push_back(number);
+    return number;
+}
+
+size_t Network::add_readout(size_t source, std::vector<int32_t> bias) {
+    const Shape shape = find(source).shape;
+    expect(readout_ == 0, "readout: expected one only");
+    expect(shape.positions() == 1, "readout: expected features, got a feature map");
+    expect(bias.size() == static_cast<size_t>(shape.channels), "bias: expected one per class");
+    return readout_ = add<ReadoutNode>(shape, find(source), std::move(bias));
+}
+
+void Network::add_work(size_t source, std::vector<int64_t> synapses) {
+    expect(gives_spikes(source), "work: its source gives no spikes");
+    expect(synapses.size() == find(source).shape.positions(), "work: expected one number per position");
+    works_.push_back({source, std::move(synapses)});
+}
+
+std::unique_ptr<Workspace> Network::make_workspace() const {
+    auto workspace = std::make_unique<Workspace>(Workspace{kernels_, steps_, {}, {}});
+    workspace->unsettled.resize(steps_);
+    for (const auto& node : nodes_) workspace->states.push_back(node->make_state(steps_));
+    return workspace;
+}
+
+void Network::run(const uint8_t* pixels, size_t images, unsigned threads, const Record& record) const {
+    expect(readout_ != 0, "the network has no readout yet");
+    expect(threads >= 1, "threads: expected at least 1");
+    std::atomic<size_t> next{0};
+    std::exception_ptr failure;
+    std::mutex guard;
+    const auto work = [&] {
+        try {
+            const auto workspace = make_workspace();
+            for (size_t image = next++; image < images; image = next++) {
+                workspace->pixels = pixels + image * in_shape().size();
+                run_image(*workspace, image, images, record);
+            }
+        } catch (...) {
+            const std::lock_guard lock(guard);
+            if (!failure) failure = std::current_exception();
+            next = images;
+        }
+    };
+    std::vector<std::jthread> helpers;
+    for (size_t i = 1; i < threads && i < images; ++i) helpers.emplace_back(work);
+    work();
+    helpers.clear();
+    if (failure) std::rethrow_exception(failure);
+}
+
+void Network::run_image(Workspace& workspace, size_t image, size_t images, const Record& record) const {
+    std::fill(workspace.unsettled.begin(), workspace.unsettled.end(), 0);
+    workspace.logits = record.logits + image * classes();
+    workspace.logits_stride = images * classes();
+    for (const auto& node : nodes_) node->run(workspace);
+    if (workspace.overflow) throw std::logic_error("a membrane left the range that interval analysis proved for it");
+    for (uint32_t step = 0; step < steps_; ++step) record.settled[step * images + image] = !workspace.unsettled[step];
+    for (size_t i = 0; i < spiking_.size(); ++i) {
+        const size_t at = i * steps_ * images + image;
+        const Events& events = *find(spiking_[i]).find_events(workspace);
+        events.tally(record.positive + at, record.negative + at, images);
+    }
+    for (size_t i = 0; i < works_.size(); ++i) {
+        const Events& events = *find(works_[i].source).find_events(workspace);
+        events.weigh(works_[i].synapses.data(), record.sops + i * steps_ * images + image, images);
+    }
+    if (!record.counts.empty()) count_spikes(workspace, image, record);
+}
+
+void Network::count_spikes(const Workspace& workspace, size_t image, const Record& record) const {
+    for (size_t i = 0; i < spiking_.size(); ++i) {
+        const Node& node = find(spiking_[i]);
+        const EventView events = node.find_events(workspace)->view();
+        const size_t positions = node.shape.positions();
+        int32_t* const counts = record.counts[i] + image * node.shape.size();
+        for (size_t slot = 0; slot < positions * steps_; ++slot) {
+            const uint32_t start = events.start[slot], middle = start + events.positive[slot];
+            for (uint32_t item = start; item < events.start[slot + 1]; ++item) {
+                counts[events.items[item] * positions + slot / steps_] += item < middle ? 1 : -1;
+            }
+        }
+    }
+}
+
+}  // namespace isospike

@@ -1,0 +1,82 @@
+// A spiking network made ready for a number of steps, and its run over a batch of images on several threads.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "linear_nodes.hpp"
+#include "spiking_nodes.hpp"
+
+namespace isospike {
+
+// Where a run leaves its results, each array (time, batch, ...) and zero at the start.
+struct Record {
+    int32_t* logits;                   // (time, batch, classes)
+    int64_t* positive;                 // (spiking, time, batch)
+    int64_t* negative;                 // (spiking, time, batch)
+    int64_t* sops;                     // (work, time, batch)
+    uint8_t* settled;                  // (time, batch)
+    std::vector<int32_t*> counts;      // per spiking node (batch, channel, height, width); empty: not wanted
+};
+
+class Network {
+  public:
+    Network(uint32_t steps, const std::string& isa);
+    Network(const Network&) = delete;
+    Network& operator=(const Network&) = delete;
+
+    // Each adds a node after those it takes its signal from, and gives its number.
+    // Throws std::invalid_argument where the arguments do not fit together.
+    size_t add_input(Shape shape, std::vector<int32_t> offset);
+    size_t add_convolution(
+        size_t source, const int32_t* weight, int32_t out_channels, int32_t in_group, Window window, int32_t groups);
+    size_t add_ternary(
+        size_t source, const int8_t* weight, int32_t out_channels, int32_t in_group, Window window, int32_t groups,
+        Thresholds thresholds);
+    size_t add_sum_pool(size_t source, Window window);
+    size_t add_max_pool(size_t source, Window window, int32_t limit);
+    size_t add_flatten(size_t source);
+    size_t add_neuron(size_t source, Thresholds thresholds);
+    size_t add_readout(size_t source, std::vector<int32_t> bias);
+
+    // Counts the synapses that the spikes of a node reach, one number per position.
+    void add_work(size_t source, std::vector<int64_t> synapses);
+
+    bool gives_spikes(size_t node) const { return find(node).most_repeats() != 0; }
+    bool accepts_ternary(size_t source, Window window) const;
+
+    void run(const uint8_t* pixels, size_t images, unsigned threads, const Record& record) const;
+
+    const Node& find(size_t node) const;
+    const Kernels& kernels() const { return kernels_; }
+    uint32_t steps() const { return steps_; }
+    const std::vector<size_t>& spiking() const { return spiking_; }
+    size_t work_count() const { return works_.size(); }
+    const Shape& in_shape() const { return find(0).shape; }
+    size_t classes() const;
+
+  private:
+    struct Work {
+        size_t source;
+        std::vector<int64_t> synapses;
+    };
+
+    template <class N, class... Arguments>
+    size_t add(Shape shape, Arguments&&... arguments);
+    void check_shape(const Shape& shape) const;
+    Window slide(size_t source, Window window, int32_t out_channels, int32_t groups, Shape& shape) const;
+    void check_thresholds(const Thresholds& thresholds, const Shape& shape) const;
+    std::unique_ptr<Workspace> make_workspace() const;
+    void run_image(Workspace& workspace, size_t image, size_t images, const Record& record) const;
+    void count_spikes(const Workspace& workspace, size_t image, const Record& record) const;
+
+    const Kernels& kernels_;
+    uint32_t steps_;
+    std::vector<std::unique_ptr<Node>> nodes_;
+    std::vector<size_t> spiking_;
+    std::vector<Work> works_;
+    size_t readout_ = 0;
+};
+
+}  // namespace isospike
