@@ -1,5 +1,8 @@
 """The range of every sum in 32 bits, proved before anything runs; and thresholds as tables inside it."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from isospike.errors import GraphError
@@ -19,6 +22,7 @@ from isospike.graph.intervals import Interval, add_interval
 
 _LARGEST = 2**31 - 2
 _MOST_THRESHOLDS = 1 << 26
+_OUTPUTS_AT_ONCE = 64
 
 
 def bound_ranges(graph: SpikingGraph, steps: int) -> dict[str, Interval]:
@@ -35,23 +39,52 @@ def bound_ranges(graph: SpikingGraph, steps: int) -> dict[str, Interval]:
         raise GraphError(f"{graph.input.name}: the engine expects pixels, and this graph takes floats: convert it anew")
     for node in graph:
         for field, array in node.arrays.items():
+            if not array.size:
+                raise GraphError(
+                    f"{node.name}.{field}: expected some numbers, got the shape {array.shape}: convert anew"
+                )
             if array.dtype.kind not in "iu":
                 raise GraphError(
                     f"{node.name}.{field}: the engine expects integers, got {array.dtype}: convert with all-integer, "
                     "or use engine='torch'"
                 )
-        largest = _estimate(node, intervals, steps)
-        if not largest <= _LARGEST:
-            raise GraphError(
-                f"{node.name}: its sums may reach {largest:.3g} in {steps} time steps, and the engine's integers have "
-                "32 bits: run fewer steps, or use engine='torch'"
-            )
-        add_interval(node, intervals, graph.shapes, steps)
+        intervals[node.name] = _join_intervals(
+            [_bound_node(part, intervals, graph, steps) for part in _split_outputs(node)]
+        )
         if isinstance(node, Input):  # padding adds zeros, whatever the offset
             pixels = intervals[node.name]
             low, high = np.minimum(pixels.low, 0), np.maximum(pixels.high, 0)
             intervals[node.name] = Interval(low, high, pixels.magnitude)
     return intervals
+
+
+def _split_outputs(node: Node) -> Iterator[Node]:
+    """A layer as layers of a few outputs each: interval analysis makes copies of weights, which should stay small."""
+    if not isinstance(node, Convolution | Dense) or (isinstance(node, Convolution) and node.groups > 1):
+        yield node
+        return
+    for first in range(0, len(node.weight), _OUTPUTS_AT_ONCE):
+        yield replace(node, weight=node.weight[first : first + _OUTPUTS_AT_ONCE])
+
+
+def _join_intervals(parts: list[Interval]) -> Interval:
+    """The intervals of consecutive channels as one."""
+    low, high, magnitude = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("low", "high", "magnitude")
+    )
+    return Interval(low, high, magnitude)
+
+
+def _bound_node(node: Node, intervals: dict[str, Interval], graph: SpikingGraph, steps: int) -> Interval:
+    largest = _estimate(node, intervals, steps)
+    if not largest <= _LARGEST:
+        raise GraphError(
+            f"{node.name}: its sums may reach {largest:.3g} in {steps} time steps, and the engine's integers have "
+            "32 bits: run fewer steps, or use engine='torch'"
+        )
+    known = dict(intervals)
+    add_interval(node, known, graph.shapes, steps)
+    return known[node.name]
 
 
 def _estimate(node: Node, intervals: dict[str, Interval], steps: int) -> float:

@@ -164,9 +164,22 @@ void ConvolutionNode::list_events(const Events& events, size_t tap, size_t slot,
 }
 
 void ConvolutionNode::list_frame(const int32_t* frame, size_t tap, Lists& lists) const {
-    for (size_t channel = 0; channel < static_cast<size_t>(window_.in_channels); ++channel) {
-        if (frame[channel]) lists[rows_.group_of(channel)].push_back({rows_.row_of(tap, channel), frame[channel]});
+    const auto channels = static_cast<size_t>(window_.in_channels);
+    if (lists.size() > 1) {
+        for (size_t c = 0; c < channels; ++c) {
+            if (frame[c]) lists[rows_.group_of(c)].push_back({rows_.row_of(tap, c), frame[c]});
+        }
+        return;
     }
+    // without branches: every value is written, and the next one over it where it was 0
+    auto& list = lists.front();
+    size_t size = list.size();
+    list.resize(size + channels);
+    for (size_t c = 0; c < channels; ++c) {
+        list[size] = {static_cast<uint32_t>(tap * channels + c), frame[c]};
+        size += frame[c] != 0;
+    }
+    list.resize(size);
 }
 
 SumPoolNode::SumPoolNode(size_t number, Shape shape, const Node& source, const Window& window)
