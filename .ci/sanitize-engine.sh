@@ -3,15 +3,28 @@
 #
 #   .ci/sanitize-engine.sh [folder for the build]
 #
-# The package and its tests are copied beside the build, so that the installed module is left alone.
+# Needs the "dev" extra in the environment of `python`. The package and its tests are copied beside the build, so that
+# the installed module is left alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=${1:-$(mktemp -d)}
+build=${1:-}
+if [ -z "$build" ]; then
+  build=$(mktemp -d)
+  trap 'rm -rf "$build"' EXIT
+fi
 python=$(command -v python)
 
 cmake -S "$root" -B "$build/cmake" -G Ninja -DPython_EXECUTABLE="$python" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DISOSPIKE_SANITIZE=ON -DISOSPIKE_CHECKS=ON
 cmake --build "$build/cmake"
+
+# Inline code that was compiled for one instruction set and is shared with others crashes where the linker keeps the
+# wrong copy: a kernel's object must define nothing of that kind.
+shared=$(find "$build/cmake" -name entry.cpp.o -exec nm -C --defined-only {} + | grep -E ' [VWu] ' | grep -v DW.ref || true)
+if [ -n "$shared" ]; then
+  echo "kernels: these symbols are shared between instruction sets: $shared" >&2
+  exit 1
+fi
 
 rm -rf "$build/tree"
 mkdir -p "$build/tree/src" "$build/tree/tests"

@@ -2,7 +2,8 @@
 
     python benchmarks/publish.py [RUN_FOLDER ...]
 
-Without a folder only the tables are written anew. Every number in them comes from a metrics.json under results/.
+Without a folder only the tables are written anew. Every number in them comes from a metrics.json under results/, or,
+for methods compared on one network (``--comparison``, after ``isospike compare RUN``), from a comparison.json.
 """
 
 import argparse
@@ -13,7 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+COMPARISONS = RESULTS / "comparisons"
 BEGIN, END = "<!-- results: written by benchmarks/publish.py -->", "<!-- end of results -->"
+COMPARED, COMPARED_END = "<!-- comparisons: written by benchmarks/publish.py -->", "<!-- end of comparisons -->"
 
 # DESIGN's published table: recipe, network, data, published accuracies in percent
 PUBLISHED = [
@@ -37,11 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--name", help="the name under results/; the recipe's by default")
+    parser.add_argument("--comparison", action="store_true", help="publish RUN_FOLDER/comparison, not the run")
     arguments = parser.parse_args()
     for folder in arguments.folders:
-        publish(folder, arguments.name)
+        (publish_comparison if arguments.comparison else publish)(folder, arguments.name)
     for path, table in ((RESULTS / "README.md", format_results()), (ROOT / "README.md", format_summary())):
         path.write_text(replace_block(path.read_text(), table))
+    results = RESULTS / "README.md"
+    results.write_text(replace_block(results.read_text(), format_comparisons(), COMPARED, COMPARED_END))
 
 
 def publish(folder: Path, name: str | None) -> None:
@@ -52,6 +58,35 @@ def publish(folder: Path, name: str | None) -> None:
     for file in ("recipe.toml", "metrics.json"):
         shutil.copy(folder / file, target / file)
     shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
+
+
+def publish_comparison(folder: Path, name: str | None) -> None:
+    """Copy what `isospike compare` found, and what says how the network was trained."""
+    target = COMPARISONS / (name or folder.name)
+    target.mkdir(parents=True, exist_ok=True)
+    tables = sorted((folder / "comparison").glob("comparison.*"))
+    for file in (folder / "recipe.toml", folder / "metrics.json", *tables):
+        shutil.copy(file, target / file.name)
+
+
+def format_comparisons() -> str:
+    """The tables of all comparisons, each with its command and its training."""
+    lines: list[str] = []
+    for folder in sorted(path.parent for path in COMPARISONS.glob("*/comparison.json")):
+        facts = json.loads((folder / "comparison.json").read_text())
+        training = json.loads((folder / "metrics.json").read_text())["training"]
+        minutes = training["seconds"] / 60
+        lines += [
+            f"### `{folder.name}`",
+            "",
+            f"Recipe `{facts['recipe']}`: {training['epochs']} epochs in {minutes:.1f} min; then",
+            "",
+            f"    {' '.join(facts['command'])}",
+            "",
+            *(folder / "comparison.md").read_text().splitlines(),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
 
 
 def read_metrics(name: str) -> dict[str, Any] | None:
@@ -113,11 +148,11 @@ def format_summary() -> str:
     return "\n".join(lines)
 
 
-def replace_block(text: str, table: str) -> str:
+def replace_block(text: str, table: str, begin: str = BEGIN, end: str = END) -> str:
     """``text`` with what stands between the two marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The quantised ANN and the work of a spike once more, slowly and plainly: pure Python, fractions, loops.
+"""Counts and the work of a spike once more, slowly and plainly: pure Python, fractions, loops.
 
 Nothing of the package is used but the arrays of the graph.
 """
@@ -6,54 +6,19 @@ Nothing of the package is used but the arrays of the graph.
 from fractions import Fraction
 from itertools import product
 
-import numpy as np
-
 from isospike.graph import (
-    Activation,
+    Add,
     AveragePool,
-    BatchNorm,
+    Concatenate,
     Convolution,
     Dense,
     Flatten,
-    Input,
     MaxPool,
     Node,
-    Readout,
     SpikingGraph,
 )
 
 Signal = dict[tuple[int, ...], Fraction]
-
-
-def evaluate_exactly(ann: SpikingGraph, image: np.ndarray) -> tuple[dict[str, list[int]], list[Fraction]]:
-    """Counts by activation and max pool, flattened, and the real logits of an image (channel, height, width).
-
-    The bias of an integer classifier is rounded to whole spikes, half upwards.
-    """
-    signals: dict[str, Signal] = {}
-    counts: dict[str, list[int]] = {}
-    steps: dict[str, Fraction] = {}
-    for node in ann:
-        before = signals[node.inputs[0]] if node.inputs else {}
-        step = steps[node.inputs[0]] if node.inputs else Fraction(0)
-        shape = ann.shapes[node.name]
-        if isinstance(node, Input):
-            signal = {
-                place: Fraction(int(image[place]) - int(node.offset[place[0]]), node.divisor) for place in places(shape)
-            }
-        elif isinstance(node, Activation):
-            step = node.step
-            signal = {place: step * count_exactly(z / step, node.levels) for place, z in before.items()}
-        elif isinstance(node, Readout):
-            signal = _read(node, before, _bias_unit(ann, node, step))
-        else:
-            signal = {place: _compute(node, before, place, ann.shapes) for place in places(shape)}
-        signals[node.name], steps[node.name] = signal, step
-        if isinstance(node, AveragePool):
-            steps[node.name] = step / (node.kernel[0] * node.kernel[1])
-        if isinstance(node, Activation | MaxPool):
-            counts[node.name] = [int(signal[place] / step) for place in places(shape)]
-    return counts, [signals[ann.readout.name][place] for place in places(ann.shapes[ann.readout.name])]
 
 
 def count_exactly(level: Fraction, most: int | None) -> int:
@@ -62,24 +27,38 @@ def count_exactly(level: Fraction, most: int | None) -> int:
     return count if most is None else min(count, most)
 
 
-def count_synapses(graph: SpikingGraph, name: str, place: tuple[int, ...]) -> dict[str, int]:
-    """How many synapses a spike of ``name`` at ``place`` reaches, by the layer they belong to."""
+def count_synapses(
+    graph: SpikingGraph, name: str, place: tuple[int, ...], bare: bool = True
+) -> dict[str, int]:
+    """How many synapses a spike (or, if not ``bare``, a current) of ``name`` at ``place`` reaches, by the layer they
+    belong to; a spike that reaches a sum through no synapses is one operation of the sum."""
     reached: dict[str, int] = {}
     for node in graph:
-        if name not in node.inputs:
-            continue
-        if isinstance(node, Dense):
-            reached[node.name] = len(node.weight)
-        elif isinstance(node, Flatten):
-            _merge(reached, count_synapses(graph, node.name, (_flat(place, graph.shapes[name]),)))
-        elif isinstance(node, AveragePool | Convolution):
-            for target in places(graph.shapes[node.name]):
-                hits = sum(source == place for source in _sources(node, target))
-                if isinstance(node, Convolution):
-                    reached[node.name] = reached.get(node.name, 0) + hits
-                elif hits:
-                    _merge(reached, count_synapses(graph, node.name, target))
+        for branch, source in enumerate(node.inputs):
+            if source != name or not isinstance(node, Dense | Convolution | AveragePool | Flatten | Add | Concatenate):
+                continue
+            targets = _find_targets(graph, node, branch, place)
+            synaptic = isinstance(node, Dense | Convolution)
+            if synaptic or (bare and isinstance(node, Add)):
+                _merge(reached, {node.name: len(targets)})
+            for target in targets:
+                _merge(reached, count_synapses(graph, node.name, target, bare and not synaptic))
     return reached
+
+
+def _find_targets(graph: SpikingGraph, node: Node, branch: int, place: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The output places that read ``place`` of an input, as often as they do."""
+    if isinstance(node, Dense):
+        return places(graph.shapes[node.name])
+    if isinstance(node, Flatten):
+        return [(flat_place(place, graph.shapes[node.inputs[0]]),)]
+    if isinstance(node, Add):
+        return [place]
+    if isinstance(node, Concatenate):
+        first = sum(graph.shapes[each][0] for each in node.inputs[:branch])
+        return [(place[0] + first, *place[1:])]
+    outputs = places(graph.shapes[node.name])
+    return [target for target in outputs for source in list_sources(node, target) if source == place]
 
 
 def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -92,11 +71,11 @@ def _merge(reached: dict[str, int], more: dict[str, int]) -> None:
         reached[layer] = reached.get(layer, 0) + number
 
 
-def _flat(place: tuple[int, ...], shape: tuple[int, ...]) -> int:
+def flat_place(place: tuple[int, ...], shape: tuple[int, ...]) -> int:
     return (place[0] * shape[1] + place[1]) * shape[2] + place[2]
 
 
-def _sources(node: Node, target: tuple[int, ...]) -> list[tuple[int, ...]]:
+def list_sources(node: Node, target: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Where the inputs of an output position come from, in the order of the kernel, outside of the map included."""
     if isinstance(node, Convolution):
         per_group = node.weight.shape[1]
@@ -117,44 +96,3 @@ def _sources(node: Node, target: tuple[int, ...]) -> list[tuple[int, ...]]:
         for row in range(kernel[0])
         for column in range(kernel[1])
     ]
-
-
-def _compute(node: Node, before: Signal, place: tuple[int, ...], shapes: dict[str, tuple[int, ...]]) -> Fraction:
-    channel = place[0]
-    if isinstance(node, Flatten):
-        return next(z for source, z in before.items() if _flat(source, shapes[node.inputs[0]]) == place[0])
-    if isinstance(node, AveragePool):
-        inside = [before[source] for source in _sources(node, place) if source in before]
-        return sum(inside, Fraction(0)) / (node.kernel[0] * node.kernel[1])
-    if isinstance(node, MaxPool):
-        return max(before[source] for source in _sources(node, place) if source in before)
-    if isinstance(node, BatchNorm):
-        gamma, beta, mean, sigma = (
-            Fraction(float(array[channel])) for array in (node.gamma, node.beta, node.mean, node.sigma)
-        )
-        return gamma * (before[place] - mean) / sigma + beta
-    if isinstance(node, Convolution):
-        weights = [Fraction(w) for w in node.weight[channel].flatten().tolist()]
-        sources = _sources(node, place)
-    elif isinstance(node, Dense):
-        weights, sources = [Fraction(w) for w in node.weight[channel].tolist()], list(before)
-    else:
-        raise TypeError(node)
-    u = sum((w * before.get(source, Fraction(0)) for w, source in zip(weights, sources, strict=True)), Fraction(0))
-    scale = Fraction(1) if node.scale is None else Fraction(float(node.scale[channel]))
-    return scale * u + (Fraction(0) if node.bias is None else Fraction(float(node.bias[channel])))
-
-
-def _bias_unit(ann: SpikingGraph, node: Readout, step: Fraction) -> Fraction | None:
-    """What a logit's bias is rounded to: one spike (or a part of one, after average pooling) times the scale."""
-    synapses = ann[node.inputs[0]]
-    if not isinstance(synapses, Dense | Convolution) or synapses.weight.dtype == np.float64:
-        return None
-    return step * (Fraction(1) if synapses.scale is None else Fraction(float(synapses.scale[0])))
-
-
-def _read(node: Readout, before: Signal, unit: Fraction | None) -> Signal:
-    biases = [Fraction(float(bias)) for bias in node.bias]
-    if unit is not None:
-        biases = [unit * (bias / unit + Fraction(1, 2)).__floor__() for bias in biases]
-    return {place: z + biases[place[0]] for place, z in before.items()}

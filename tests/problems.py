@@ -8,10 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isospike.conversion import METHODS
 from isospike.graph import (
     Activation,
+    Add,
     AveragePool,
     BatchNorm,
+    Concatenate,
     Convolution,
     Dense,
     Flatten,
@@ -34,11 +37,12 @@ class Problem:
     logits: list[int]
 
 
-def chain(*nodes: Node, t_max: int | None = None) -> SpikingGraph:
-    """A graph in which each node takes the signal of the one before."""
+def chain(*nodes: Node, t_max: int | None = None, joints: dict[str, tuple[str, ...]] | None = None) -> SpikingGraph:
+    """A graph in which each node takes the signal of the one before, or of those that ``joints`` names."""
     linked: list[Node] = []
     for node in nodes:
-        linked.append(replace(node, inputs=(linked[-1].name,) if linked else ()))
+        before = (linked[-1].name,) if linked else ()
+        linked.append(replace(node, inputs=(joints or {}).get(node.name, before)))
     return SpikingGraph(tuple(linked), t_max)
 
 
@@ -271,6 +275,45 @@ def _groups() -> Problem:
     return Problem("groups and dilation", ann, batch, {"neuron": [7, 3]}, [4, 6])
 
 
+def _residual() -> Problem:
+    # counts 1 3; branch: u = 2 - 3 = -1 and 4, z = 1/2 + 1 = 1.5 and 3 (4 - 1) / 4 = 2.25; with the shortcut 2.5, 5.25
+    # in steps of 1/2: 5 + 1/2 and 10.5 + 1/2. Gains -1/2, 1 and 3/4, 1 as integers: -1, 2 and 3, 4
+    linked = chain(
+        pixels(1, 1, 2),
+        Flatten("flatten", ()),
+        Dense("encoder", (), whole([[1, 0], [0, 1]])),
+        levels("encoder.neuron", 4),
+        Dense("branch", (), whole([[2, -1], [1, 1]])),
+        norm("norm", [-1, 3], [1, 0], [0, 1], [2, 4]),
+        Add("sum", ()),
+        levels("neuron", 16, step=Fraction(1, 2)),
+        Dense("classifier", (), whole([[1, 1], [2, -1]])),
+        Readout("readout", (), real([0, 0])),
+        joints={"sum": ("norm", "encoder.neuron")},
+    )
+    return Problem("residual", linked, image([[1, 3]]), {"encoder.neuron": [1, 3], "neuron": [5, 11]}, [16, -1])
+
+
+def _concatenation() -> Problem:
+    # counts 1 (worth 1) and 6 (worth 1/2), so 2 * 1 and 6 in halves: u = 8, -2, z = 4, -1
+    ann = chain(
+        pixels(1, 1, 2),
+        Flatten("flatten", ()),
+        Dense("one", (), whole([[1, 0]])),
+        levels("one.neuron", 4),
+        Dense("other", (), whole([[0, 1]])),
+        levels("other.neuron", 8, step=Fraction(1, 2)),
+        Concatenate("both", ()),
+        Dense("hidden", (), whole([[1, 1], [2, -1]])),
+        levels("hidden.neuron", 4),
+        Dense("classifier", (), whole([[1, 0], [-1, 1]])),
+        Readout("readout", (), real([0, 0.5])),
+        joints={"other": ("flatten",), "both": ("one.neuron", "other.neuron")},
+    )
+    counts = {"one.neuron": [1], "other.neuron": [6], "hidden.neuron": [4, 0]}
+    return Problem("concatenation", ann, image([[1, 3]]), counts, [4, -4 + 1])
+
+
 PROBLEMS: tuple[Problem, ...] = (
     _plain(),
     _dense(),
@@ -284,4 +327,9 @@ PROBLEMS: tuple[Problem, ...] = (
     _offset(),
     _scales(),
     _groups(),
+    _residual(),
+    _concatenation(),
 )
+
+LOSSLESS = [name for name, method in METHODS.items() if method.lossless]
+RATE_CODED = [name for name, method in METHODS.items() if not method.lossless]

@@ -8,8 +8,10 @@ from types import ModuleType
 import pytest
 
 from isospike.experiment import list_recipes, read_recipe
+from isospike.experiment.comparison import Comparison, Trial, format_csv, format_markdown
 
 ROOT = Path(__file__).parents[1]
+COMPARED = sorted(path.parent for path in (ROOT / "results" / "comparisons").glob("*/comparison.json"))
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/metrics.json"))
 
 
@@ -30,6 +32,20 @@ def test_the_tables_are_those_of_the_committed_metrics() -> None:
     publish = load_publish()
     assert publish.format_results() in (ROOT / "results" / "README.md").read_text()
     assert publish.format_summary() in (ROOT / "README.md").read_text()
+    assert publish.format_comparisons() in (ROOT / "results" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", COMPARED, ids=lambda path: path.name)
+def test_a_comparison_is_whole_and_its_table_says_what_was_measured(folder: Path) -> None:
+    content = json.loads((folder / "comparison.json").read_text())
+    trials = [Trial(**trial) for trial in content["trials"]]
+    found = Comparison(*(content[key] for key in ("ann", "levelled", "macs", "images")), trials)
+    assert found.images == 10_000
+    assert (folder / "comparison.md").read_text() == format_markdown(found)
+    assert (folder / "comparison.csv").read_text() == format_csv(found)
+    for trial in trials:
+        if trial.mismatches is not None:
+            assert trial.mismatches == 0, trial.method
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)

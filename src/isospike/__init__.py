@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isospike.conversion import convert, verify
+    from isospike.conversion import calibrate, convert, verify
     from isospike.graph import SpikingGraph, load_graph, save_graph
+    from isospike.metrics import describe
     from isospike.networks import build_network, capture
     from isospike.simulator import simulate
     from isospike.training import evaluate, train
@@ -19,8 +20,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "SpikingGraph": "graph",
     "build_network": "networks",
+    "calibrate": "conversion",
     "capture": "networks",
     "convert": "conversion",
+    "describe": "metrics",
     "evaluate": "training",
     "load_graph": "graph",
     "save_graph": "graph",
@@ -32,8 +35,10 @@ _HOMES = {
 __all__ = [
     "SpikingGraph",
     "build_network",
+    "calibrate",
     "capture",
     "convert",
+    "describe",
     "evaluate",
     "load_graph",
     "save_graph",

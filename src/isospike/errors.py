@@ -43,3 +43,7 @@ class ConversionError(IsospikeError):
 
 class SimulationError(IsospikeError):
     """A simulation that was asked for something its graph cannot do."""
+
+
+class ExportError(IsospikeError):
+    """A graph that the format asked for cannot say, or a file of that format that cannot be read."""

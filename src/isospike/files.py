@@ -14,6 +14,9 @@ from safetensors.numpy import save as serialise_tensors
 
 from isospike.errors import FileError
 
+_LARGEST_FILE = 1 << 33
+_LONGEST_HEADER = 16 << 20
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never a part.
@@ -90,8 +93,9 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read named arrays and text metadata from a safetensors file. Nothing in it can execute code.
 
     Raises:
-        FileError: the file is not there, is truncated, or is not safetensors.
+        FileError: the file is not there, is truncated, is not safetensors, or is too large to be one of ours.
     """
+    _check_size(path)
     content = read_bytes(path)
     try:
         tensors = parse_tensors(content)
@@ -103,3 +107,19 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     return tensors, dict(header.get("__metadata__", {}))
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what would take memory before it turns out to be no safetensors file; leave the rest to its reader."""
+    if not path.exists() or path.is_dir():
+        return
+    if not path.is_file():
+        raise FileError(f"{path}: cannot be read: expected a file, got a device or a pipe")
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if size > _LARGEST_FILE or header > _LONGEST_HEADER:
+        raise FileError(
+            f"{path}: expected a safetensors file of at most {_LARGEST_FILE} bytes with a header of at most "
+            f"{_LONGEST_HEADER}, got one of {size} that does not parse (its header would have {header}): write it anew"
+        )

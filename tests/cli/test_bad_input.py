@@ -22,7 +22,10 @@ def test_unknown_recipe_names_the_nearest(fail: Fail) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("trian.epochs=3", ["trian", "train"]),
+        ("trian.epochs=3", ["'trian'", "did you mean 'train'?"]),
+        ("train.colour=3", ["'train.colour'", "known: train.epochs, train.batch_size"]),
+        ("convert.epochs=3", ["'convert.epochs'", "did you mean 'train.epochs'?"]),
+        ("zzz.epochs=3", ["'zzz'", "known: name, seed"]),
         ("train.epoch=3", ["train.epoch", "train.epochs"]),
         ("quantise.levels=nothing", ["quantise.levels", "nothing"]),
         ("data.name=minst", ["minst", "mnist"]),
@@ -131,9 +134,7 @@ def test_nan_weights(fail: Fail, folder: Path) -> None:
     assert (folder / "snn.safetensors").is_file()
 
 
-def test_full_disk_keeps_the_old_file(
-    fail: Fail, folder: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_keeps_the_old_file(fail: Fail, folder: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -147,3 +148,57 @@ def test_full_disk_keeps_the_old_file(
 def test_more_steps_than_the_graph_may_run(fail: Fail, folder: Path) -> None:
     line = fail("simulate", "--out", folder, "--set", "convert.t_max=100", "--set", "simulate.steps=90", "--limit", "5")
     assert "T_max = 64" in line
+
+
+def test_more_test_images_than_there_are(fail: Fail, folder: Path) -> None:
+    line = fail("simulate", "--out", folder, "--limit", "361")
+    assert "at most 360" in line
+    assert "361" in line
+
+
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_out_that_is_a_file_is_noticed_before_anything_is_done(
+    fail: Fail, tmp_path: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("training has begun")
+
+    monkeypatch.setattr("isospike.experiment.stages.train", refuse)
+    (tmp_path / "file").write_text("mine")
+    line = fail("train", "digits", "--out", tmp_path / "file" / below)
+    assert "--out" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_out_that_cannot_be_written(fail: Fail, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert "--out" in fail("train", "digits", "--out", tmp_path / "closed" / "run")
+
+
+def test_looking_whether_out_can_be_written_leaves_nothing(fail: Fail, tmp_path: Path) -> None:
+    fail("train", "all-integer-mnist", "--out", tmp_path / "a" / "b", "--data", tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "convert", "simulate", "verify"])
+def test_damaged_metrics_are_noticed_before_anything_is_done(
+    fail: Fail, folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the stage has begun")
+
+    monkeypatch.setattr("isospike.experiment.recipe.load", refuse)
+    (folder / "metrics.json").write_text('{"recipe": ')
+    line = fail(stage, *([folder / "recipe.toml"] if stage == "train" else []), "--out", folder)
+    assert "metrics.json" in line
+    assert "delete it" in line
+
+
+def test_weights_of_another_type(fail: Fail, folder: Path) -> None:
+    tensors, metadata = read_tensors(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("norm.weight"))
+    tensors[name] = tensors[name].astype(np.float64)
+    write_tensors(folder / "model.safetensors", tensors, metadata)
+    line = fail("evaluate", "--out", folder)
+    assert f"{name} is of float64, expected float32" in line

@@ -8,14 +8,25 @@ import pytest
 import torch
 
 import isospike
-from isospike.conversion import METHODS, convert
+from isospike.conversion import convert
 from isospike.conversion.base import CountingConversion
-from isospike.conversion.thresholds import derive_staircases
 from isospike.errors import ConversionError
-from isospike.graph import AveragePool, CountingNeuron, Dense, Flatten, MaxPool, Node, Readout, SpikingGraph
+from isospike.graph import (
+    Activation,
+    Add,
+    AveragePool,
+    BatchNorm,
+    CountingNeuron,
+    Dense,
+    Flatten,
+    MaxPool,
+    Readout,
+    SpikingGraph,
+)
 from isospike.graph.nodes import is_integer
 from isospike.networks import Network, Quantisation, build_network, capture
-from tests.problems import PROBLEMS, chain, levels, norm, pixels, whole
+from tests.conversion.layers import derive_layer
+from tests.problems import LOSSLESS, PROBLEMS, chain, levels, norm, pixels, whole
 from tests.random_networks import randomise
 
 ANNS = {each.name: each.ann for each in PROBLEMS}
@@ -59,13 +70,13 @@ def test_gamma_zero_clears_the_weights_of_its_channel() -> None:
 
 
 def test_scales_biases_and_batch_norm_are_gone() -> None:
-    for method in METHODS:
+    for method in LOSSLESS:
         for ann in ANNS.values():
             graph = convert(ann, method)
             assert graph.is_integer
             assert all(set(node.arrays) == {"weight"} for node in graph.synapses)
-            assert [node.name for node in graph if not isinstance(node, CountingNeuron)] == [
-                node.name for node in ann if type(node).__name__ not in ("BatchNorm", "Activation")
+            assert [node.name for node in graph if not isinstance(node, CountingNeuron | Add)] == [
+                node.name for node in ann if not isinstance(node, BatchNorm | Activation | Add)
             ]
 
 
@@ -110,7 +121,7 @@ def test_without_levels_thresholds_are_exact_up_to_what_t_max_can_pay_out(t_max:
         neuron = _neuron(convert(ann, "negative-spike", t_max=t_max), "neuron")
         assert neuron.step is not None
         assert neuron.fraction_bits is not None
-        (real_one,) = derive_staircases(levels("neuron", None), batch_norm, None, [Fraction(1)])
+        (real_one,) = derive_layer(levels("neuron", None), batch_norm, None, [Fraction(1)])
         for v in range(256):
             exact = ((v - real_one.first) / real_one.step).__floor__() + 1
             found = ((v << neuron.fraction_bits) - int(neuron.threshold[0])) // int(neuron.step[0]) + 1
@@ -144,11 +155,11 @@ def test_model_and_its_capture_convert_alike() -> None:
 
 
 def test_unknown_method_and_option() -> None:
-    with pytest.raises(ConversionError, match="unknown method 'srp2'; expected one of all-integer, negative-spike, sc"):
+    with pytest.raises(ConversionError, match="unknown method 'srp2'; expected one of all-integer, calibrated, c"):
         convert(ANNS["plain"], "srp2")
     with pytest.raises(ConversionError, match="scatter-gather: unknown option 'tau'; expected one of t_max"):
         convert(ANNS["plain"], "scatter-gather", tau=4)
-    for method in METHODS:
+    for method in LOSSLESS:
         with pytest.raises(ConversionError, match="t_max: expected at least 1 time step, got 0"):
             convert(ANNS["plain"], method, t_max=0)
 
@@ -166,7 +177,7 @@ def test_all_integer_names_the_layer_with_float_weights(options: dict[str, str],
 
 def test_activation_without_levels_is_refused() -> None:
     model = _network(levels="none")
-    for method in METHODS:
+    for method in LOSSLESS:
         with pytest.raises(ConversionError, match=r"^conv1\.neuron: a ReLU has no levels, .*quantise.levels=median"):
             convert(model, method)
 
@@ -180,7 +191,7 @@ def test_nan_weights_name_their_layer() -> None:
     model = _network(weights="ternary")
     with torch.no_grad():
         model.get_parameter("dense1.synapses.parametrizations.weight.original")[0, 0] = float("nan")
-    for method in METHODS:
+    for method in LOSSLESS:
         with pytest.raises(ConversionError, match=r"^dense1\.weight: holds NaN or infinity"):
             convert(model, method)
 
@@ -189,29 +200,6 @@ def test_classes_with_scales_of_their_own_are_refused() -> None:
     ann = _swap(ANNS["scale zero"], "classifier", scale=np.array([0.5, 0.25]))
     with pytest.raises(ConversionError, match="classifier: its classes have scales of their own"):
         convert(ann, "all-integer")
-
-
-def test_layers_out_of_order_are_refused() -> None:
-    nodes: list[Node] = list(ANNS["dense"].nodes)
-    extra = replace(levels("extra", 4), inputs=("encoder.neuron",))
-    with pytest.raises(ConversionError, match="extra: a Activation must follow a convolution or dense layer"):
-        convert(SpikingGraph((*nodes[:4], extra, *nodes[4:])), "negative-spike")
-
-
-def test_two_linear_layers_in_a_row_are_refused() -> None:
-    nodes = list(ANNS["dense"].nodes)
-    extra = Dense("extra", ("encoder",), whole([[1, 0], [0, 1]]))
-    broken = SpikingGraph((*nodes[:3], extra, replace(nodes[3], inputs=("extra",)), *nodes[4:]))
-    with pytest.raises(ConversionError, match=r"extra: expected spikes .* currents of encoder: put an activation"):
-        convert(broken, "negative-spike")
-
-
-def test_two_batch_norms_in_a_row_are_refused() -> None:
-    nodes = list(ANNS["plain"].nodes)
-    again = replace(nodes[2], name="norm2", inputs=("norm",))
-    broken = SpikingGraph((*nodes[:3], again, replace(nodes[3], inputs=("norm2",)), *nodes[4:]))
-    with pytest.raises(ConversionError, match="norm2: a BatchNorm must follow a convolution or dense layer"):
-        convert(broken, "negative-spike")
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, None])

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isospike.conversion.integers import IntegerThresholds, fit_thresholds
-from isospike.conversion.thresholds import Staircase, derive_staircases
+from isospike.conversion.thresholds import Staircase
 from isospike.errors import ConversionError
 from isospike.graph.intervals import Interval
+from tests.conversion.layers import derive_layer
 from tests.problems import levels, norm
 
 
@@ -90,7 +91,7 @@ def _make_layer(
         np.sqrt((random.lognormal(0, 0.5, channels) * spread**2).astype(np.float32).astype(np.float64) + 1e-5),
     )
     batch_norm = norm("norm", *(np.asarray(values, dtype=np.float64).tolist() for values in parameters))
-    staircases = derive_staircases(levels("neuron", most, q), batch_norm, None, [unit] * channels)
+    staircases = derive_layer(levels("neuron", most, q), batch_norm, None, [unit] * channels)
     bounds = []
     for staircase in staircases:
         positive = int(random.binomial(fan_in, 0.4))
@@ -198,7 +199,7 @@ def test_degenerate_channels_are_exact(first: Fraction, step: Fraction, bounds: 
 @pytest.mark.parametrize("level", ["-1e30", "-3", "-1/2", "0", "0.49", "1/2", "5/2", "11.4", "1e30"])
 def test_constant_channels_are_exact(level: str) -> None:
     beta = float(Fraction(level))
-    (staircase,) = derive_staircases(levels("neuron", 12), norm("norm", [0], [beta], [3], [2]), None, [Fraction(1)])
+    (staircase,) = derive_layer(levels("neuron", 12), norm("norm", [0], [beta], [3], [2]), None, [Fraction(1)])
     fit = fit_thresholds("layer", [staircase], _interval([(0, 0)]), 12)
     expected = min(max((Fraction(beta) + Fraction(1, 2)).__floor__(), 0), 12)
     assert _count_by_integers(fit, 0, 0, 12) == expected

@@ -12,7 +12,8 @@ from isospike.conversion import QuantisedAnn, convert
 from isospike.errors import ConversionError
 from isospike.graph import Dense, Flatten, Readout, SpikingGraph
 from isospike.networks import Network, capture
-from tests.oracle import count_exactly, evaluate_exactly
+from tests.exact_oracle import evaluate_exactly
+from tests.oracle import count_exactly
 from tests.problems import PROBLEMS, chain, levels, norm, pixels, whole
 from tests.random_networks import integer_graphs, networks, random_images
 

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 
 import isospike
-from isospike.conversion import METHODS, Verification, convert, verify
+from isospike.conversion import Verification, convert, verify
 from isospike.errors import ConversionError, SimulationError
 from isospike.files import read_tensors, write_tensors
 from isospike.graph import SpikingGraph, load_graph, save_graph
 from isospike.networks import Network, Quantisation, build_network, capture
-from tests.problems import PROBLEMS
+from tests.problems import LOSSLESS, PROBLEMS
 from tests.random_networks import networks, random_images, randomise
 
 T_MAX = 40
@@ -203,7 +203,7 @@ def test_batch_size_changes_nothing() -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LOSSLESS)
 def test_another_network_is_refused(method: str) -> None:
     with pytest.raises(ConversionError, match="not of the same network: convert it anew"):
         verify(GRAPH, PROBLEMS[0].ann, IMAGES, method)

@@ -42,3 +42,18 @@ def write_mnist(folder: Path, n: int = 12) -> tuple[np.ndarray, list[int]]:
     write_parquet(folder / "train-00000-of-00001.parquet", encoded[:cut], labels[:cut])
     write_parquet(folder / "test-00000-of-00001.parquet", encoded[cut:], labels[cut:])
     return pixels, labels
+
+
+def write_image_folder(folder: Path, classes: int = 3, train: int = 12, test: int = 4, seed: int = 0) -> Path:
+    """A folder in ImageNet's layout: JPEGs of many sizes, each class with a colour of its own."""
+    draws = np.random.default_rng(seed)
+    for split, number in (("train", train), ("val", test)):
+        for label in range(classes):
+            place = folder / split / f"n{1440764 + 100 * label:08d}"
+            place.mkdir(parents=True)
+            for index in range(number):
+                height, width = draws.integers(30, 90, 2)
+                pixels = draws.integers(0, 80, (height, width, 3), dtype=np.uint8)
+                pixels[:, :, label % 3] += 150
+                (place / f"{place.name}_{index}.JPEG").write_bytes(encode(pixels, "JPEG"))
+    return folder

@@ -69,7 +69,7 @@ def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
 
 
 def test_imagenet_says_that_it_streams() -> None:
-    with pytest.raises(DataError, match="'imagenet': it streams"):
+    with pytest.raises(DataError, match="'imagenet': its images are of many sizes"):
         load("imagenet")
 
 

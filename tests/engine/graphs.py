@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
+from isospike.engine.ranges import bound_ranges
+from isospike.errors import GraphError
 from isospike.graph import (
+    Add,
     AveragePool,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
@@ -34,9 +38,12 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     shape: tuple[int, ...] = ()
 
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
     def add(self, node: Node) -> None:
-        """Append a node that takes what the last one gives."""
-        self.shape = infer_shape(node, [self.shape] if self.nodes else [])
+        """Append a node."""
+        self.shape = infer_shape(node, [self.shapes[name] for name in node.inputs])
+        self.shapes[node.name] = self.shape
         self.nodes.append(node)
 
     def follow(self, kind: str) -> tuple[str, tuple[str, ...]]:
@@ -84,23 +91,45 @@ class GraphBuilder:
         stride = tuple(int(self.rng.integers(1, 4)) for _ in range(2))
         padding = tuple(int(self.rng.integers(0, size // 2 + 1)) for size in kernel)
         if kind == "max":
-            self.add(MaxPool(*self.follow("max"), kernel, stride, padding, limit))
+            signs = self.rng.choice([-1, 1], self.shape[0]) if self.rng.random() < 0.7 else None
+            self.add(MaxPool(*self.follow("max"), kernel, stride, padding, limit, signs))
         else:
             self.add(AveragePool(*self.follow("avg"), kernel, stride, padding))
+
+    def add_branches(self, kind: str, wide: bool) -> None:
+        """A convolution and a shortcut past it (bare, or with synapses of its own), added or concatenated."""
+        source, channels = self.nodes[-1].name, self.shape[0]
+        self.add(Convolution(*self.follow("conv"), self.draw_weights((channels, channels, 3, 3), wide), (1, 1), (1, 1)))
+        branches = [self.nodes[-1].name, source]
+        if self.rng.random() < 0.5:
+            weight = self.draw_weights((channels, channels, 1, 1), wide)
+            self.add(Convolution(f"short{len(self.nodes)}", (source,), weight))
+            branches[1] = self.nodes[-1].name
+        if self.rng.random() < 0.3:
+            branches.append(source)
+        name = f"{kind}{len(self.nodes)}"
+        if kind == "concatenate":
+            self.add(Concatenate(name, tuple(branches if self.rng.random() < 0.7 else [source, source])))
+        elif self.rng.random() < 0.3:
+            self.add(Add(name, tuple(branches)))
+        else:
+            gains = self.rng.integers(-5, 6, (len(branches), channels))
+            self.add(Add(name, tuple(branches), gains))
 
     def add_neuron(self, levels: int | None, limit: int, table: bool) -> None:
         """Counting neurons whose thresholds lie around the membranes that occur."""
         channels, spread = self.shape[0], self._guess_spread()
+        start = self.rng.integers(-spread, spread + 1, self.shape) if self.rng.random() < 0.2 else None
         if table:
             steps = self.rng.integers(0, spread + 2, (channels, levels or 12))
             threshold = np.cumsum(steps, 1) + self.rng.integers(-spread // 2 - 1, spread + 1, (channels, 1))
-            self.add(CountingNeuron(*self.follow("spike"), threshold, None, 0, levels, limit))
+            self.add(CountingNeuron(*self.follow("spike"), threshold, None, 0, levels, limit, start))
             return
         bits = int(self.rng.integers(0, 6))
         threshold = self.rng.integers(-spread // 2 - 1, spread + 1, channels) << bits
         threshold += self.rng.integers(0, 1 << bits, channels)
         step = self.rng.integers(1, (spread + 2) << bits, channels)
-        self.add(CountingNeuron(*self.follow("spike"), threshold, step, bits, levels, limit))
+        self.add(CountingNeuron(*self.follow("spike"), threshold, step, bits, levels, limit, start))
 
     def _guess_spread(self) -> int:
         """Roughly how far membranes stray from 0."""
@@ -118,6 +147,16 @@ class GraphBuilder:
         return SpikingGraph(tuple(self.nodes), self.t_max)
 
 
+def fits(graph: SpikingGraph, steps: int) -> bool:
+    """Whether 32 bits hold every sum, as they do in nearly all random graphs."""
+    try:
+        return bool(bound_ranges(graph, steps))
+    except GraphError as error:
+        if "32 bits" not in str(error):
+            raise
+        return False
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[SpikingGraph, np.ndarray]:
     """A graph and a few images for it."""
@@ -130,10 +169,18 @@ def graphs(draw: st.DrawFn) -> tuple[SpikingGraph, np.ndarray]:
     builder.add_convolution(draw(st.sampled_from([3, 17, 65, 1])), wide=True)
     builder.add_neuron(draw(st.sampled_from([4, None, 1])), limit, draw(st.booleans()))
     for kind in draw(
-        st.lists(st.sampled_from(["conv", "conv", "dense", "wide", "max", "avg", "plain"]), min_size=1, max_size=4)
+        st.lists(
+            st.sampled_from(["conv", "conv", "dense", "wide", "max", "avg", "plain", "add", "concatenate"]),
+            min_size=1,
+            max_size=4,
+        )
     ):
         if kind in ("max", "avg") and len(builder.shape) == 3:
             builder.add_pool(kind, limit)
+        elif kind in ("add", "concatenate") and len(builder.shape) == 3:
+            builder.add_branches(kind, draw(st.booleans()))
+            if draw(st.integers(0, 3)):  # else the next node takes what the branches give
+                builder.add_neuron(draw(st.sampled_from([None, 3])), limit, draw(st.booleans()))
         elif kind == "dense" or len(builder.shape) == 1:
             _add_layer(draw, builder, "dense", limit)
         elif kind in ("conv", "wide", "plain"):

@@ -9,7 +9,7 @@ import pytest
 from isospike import engine
 from isospike.engine import native_module
 from isospike.errors import FileError, GraphError, SimulationError
-from isospike.graph import CountingNeuron, Node, SpikingGraph, load_graph, save_graph
+from isospike.graph import Add, CountingNeuron, Node, SpikingGraph, load_graph, save_graph
 from tests.engine.graphs import GraphBuilder
 
 needs_native = pytest.mark.skipif(not engine.is_available(), reason="isospike.engine was not compiled")
@@ -123,6 +123,22 @@ def test_hostile_neurons(graph: SpikingGraph) -> None:
         engine.run(change(graph, 2, limit=2**70, levels=None), IMAGES)
     with pytest.raises(GraphError, match=r"^spike2: expected whole numbers"):
         engine.run(change(graph, 2, limit=1.5), IMAGES)
+
+
+@needs_native
+@pytest.mark.parametrize("size", [2**31, 2**40, 2**62])
+def test_hostile_branches(graph: SpikingGraph, size: int) -> None:
+    conv, neuron = graph.nodes[3], graph.nodes[4]
+    add = Add("add", (conv.name, conv.name), np.full((2, 8), size))
+    nodes = (*graph.nodes[:4], add, replace(neuron, inputs=("add",)), *graph.nodes[5:])
+    with pytest.raises(GraphError, match=r"^add: its sums may reach .* 32 bits"):
+        engine.run(SpikingGraph(nodes, graph.t_max), IMAGES)
+    start = np.full(graph.shapes[neuron.name], -size)
+    with pytest.raises(GraphError, match=rf"^{neuron.name}: its sums may reach .* 32 bits"):
+        engine.run(change(graph, 4, start=start), IMAGES)
+    with pytest.raises(GraphError, match=r"^add\.gains: the engine expects integers, got float64"):
+        floats = replace(add, gains=np.ones((2, 8)))
+        engine.run(SpikingGraph((*nodes[:4], floats, *nodes[5:]), graph.t_max), IMAGES)
 
 
 @needs_native

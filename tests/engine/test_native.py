@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(not engine.is_available(), reason="isospike.engi
 ONE = ((1, 1), (0, 0), (1, 1), 1)
 BOUNDS = (np.full(3, -9, np.int32), np.full(3, 9, np.int32))
 FIRST = np.ones((2, 3), np.int32)
+NONE = np.zeros(0, np.int32)
+SIGNS = np.ones(3, np.int32)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def network() -> Any:
     network = require_native().Network(3, "")
     assert network.add_input((2, 4, 4), np.zeros(2, np.int32)) == 0
     assert network.add_convolution(0, np.ones((3, 2, 1, 1), np.int32), *ONE) == 1
-    assert network.add_neuron(1, FIRST, *BOUNDS, 1) == 2
+    assert network.add_neuron(1, FIRST, *BOUNDS, 1, NONE) == 2
     return network
 
 
@@ -74,7 +76,7 @@ def test_convolutions(network: Any, weight: np.ndarray, settings: tuple, error: 
 )
 def test_neurons(network: Any, first: np.ndarray, low: np.ndarray, high: np.ndarray, limit: int) -> None:
     with pytest.raises(ValueError):
-        network.add_neuron(1, first, low, high, limit)
+        network.add_neuron(1, first, low, high, limit, NONE)
 
 
 def test_ternary_layers(network: Any) -> None:
@@ -85,11 +87,36 @@ def test_ternary_layers(network: Any) -> None:
         network.add_ternary(1, weight, *ONE, FIRST, *BOUNDS, 1)
 
 
+def test_branches(network: Any) -> None:
+    six = np.ones(6, np.int32)
+    with pytest.raises(ValueError, match="signals of one shape"):
+        network.add_sum([0, 2], six)
+    with pytest.raises(ValueError, match="one per branch and channel"):
+        network.add_sum([1, 2], six[:5])
+    with pytest.raises(ValueError, match="expected 1 to 1024"):
+        network.add_sum([], NONE)
+    with pytest.raises(ValueError, match="no node has this number"):
+        network.add_concatenation([2, 3])
+    with pytest.raises(ValueError, match="expected 1 to 1024"):
+        network.add_concatenation([])
+    half = network.add_convolution(2, np.ones((3, 3, 1, 1), np.int32), (2, 2), (0, 0), (1, 1), 1)
+    with pytest.raises(ValueError, match="feature maps of one size"):
+        network.add_concatenation([2, half])
+    with pytest.raises(ValueError, match="expected one per neuron"):
+        network.add_neuron(1, FIRST, *BOUNDS, 1, np.zeros(3, np.int32))
+    assert network.gives_spikes(network.add_concatenation([2, 2]))
+    assert not network.gives_spikes(network.add_concatenation([2, 1]))
+    assert not network.gives_spikes(network.add_sum([2, 2], six))
+
+
 def test_pools_and_readouts(network: Any) -> None:
     with pytest.raises(ValueError, match="padding must be at most half"):
-        network.add_max_pool(2, (2, 2), (1, 1), (2, 0), 1)
+        network.add_max_pool(2, (2, 2), (1, 1), (2, 0), 1, SIGNS)
     with pytest.raises(ValueError, match="limit of 1 to 65535"):
-        network.add_max_pool(2, (2, 2), (1, 1), (0, 0), 0)
+        network.add_max_pool(2, (2, 2), (1, 1), (0, 0), 0, SIGNS)
+    for signs in (SIGNS[:2], SIGNS * 2, SIGNS * 0):
+        with pytest.raises(ValueError, match="sign"):
+            network.add_max_pool(2, (2, 2), (1, 1), (0, 0), 1, signs)
     with pytest.raises(ValueError, match="got a feature map"):
         network.add_readout(2, np.zeros(3, np.int32))
     with pytest.raises(ValueError, match="one number per position"):

@@ -1,16 +1,22 @@
 """Graphs with branches: sums, concatenations, rectifiers."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from isospike.errors import GraphError
 from isospike.graph import (
+    Activation,
     Add,
     Concatenate,
     Convolution,
+    CountingNeuron,
     Flatten,
+    MaxPool,
     Node,
     Readout,
     Rectifier,
@@ -19,7 +25,7 @@ from isospike.graph import (
     load_graph,
     save_graph,
 )
-from tests.problems import pixels, real
+from tests.problems import pixels, real, whole
 
 MAP = Convolution("map", ("pixels",), real(np.ones((2, 1, 3, 3))), padding=(1, 1))
 SMALL = Convolution("small", ("pixels",), real(np.ones((2, 1, 3, 3))))
@@ -63,3 +69,50 @@ def test_what_does_not_fit_is_refused(node: Node, message: str) -> None:
 def test_rectifiers_do_not_spike() -> None:
     with pytest.raises(GraphError, match="relu: a Rectifier does not occur in a spiking graph"):
         _branches(Rectifier("relu", ("map",)), t_max=4)
+
+
+def _counting(*nodes: Node, t_max: int | None = 4) -> SpikingGraph:
+    ends = (Flatten("flatten", (nodes[-1].name,)), Readout("readout", ("flatten",), whole(np.zeros(16))))
+    return SpikingGraph((pixels(1, 4, 4), *nodes, *ends), t_max)
+
+
+def _neuron(**changes: Any) -> CountingNeuron:
+    neuron = CountingNeuron("neuron", ("pixels",), whole([1]), whole([1]), 0, 4, 1)
+    return replace(neuron, **changes)
+
+
+def _levels(ratios: list[float]) -> Activation:
+    return Activation("levels", ("pixels",), Fraction(1), 4, real(ratios))
+
+
+def test_one_input_is_enough_for_gains() -> None:
+    graph = _counting(Add("sum", ("pixels",), whole([[-3]])), _neuron(inputs=("sum",)))
+    assert graph.shapes["sum"] == (1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "t_max", "message"),
+    [
+        ([Add("sum", ("pixels", "pixels"), whole([[1, 1]]))], 4, r"sum.gains: expected one row for each of 2 inputs"),
+        ([Add("sum", ("pixels",))], 4, "sum: expected at least 2 inputs, got 1"),
+        ([Add("sum", ("pixels",), whole([[2]]))], None, "sum: gains belong to the sums of a spiking graph"),
+        ([_neuron(start=whole(np.ones((1, 4))))], 4, r"neuron.start: expected one potential for each .*\(1, 4, 4\)"),
+        ([_neuron(start=real(np.ones((1, 4, 4))))], 4, "neuron.start: expected the numbers of its thresholds"),
+        ([_neuron(start=real(np.full((1, 4, 4), np.nan)))], 4, "neuron.start: holds NaN"),
+        (
+            [_neuron(), MaxPool("pool", ("neuron",), (1, 1), (1, 1), limit=1, signs=whole([0]))],
+            4,
+            r"pool.signs: expected 1 or -1 per channel",
+        ),
+        (
+            [_neuron(), MaxPool("pool", ("neuron",), (1, 1), (1, 1), limit=1, signs=whole([1, 1]))],
+            4,
+            r"pool.signs: expected one entry for each of 1 channels",
+        ),
+        ([_levels([0.0])], None, "levels.ratios: expected ratios above 0"),
+        ([_levels([1.0, 1.0])], None, "levels.ratios: expected one entry for"),
+    ],
+)
+def test_gains_starts_signs_and_ratios_that_do_not_fit(nodes: list[Node], t_max: int | None, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        _counting(*nodes, t_max=t_max)

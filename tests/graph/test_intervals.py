@@ -1,5 +1,6 @@
 """Interval analysis: bounds that are tight on one layer, and hold on whatever a network does."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,13 +13,16 @@ from isospike.conversion import convert
 from isospike.conversion.base import CountingConversion
 from isospike.errors import GraphError
 from isospike.graph import (
+    Add,
     AveragePool,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
     Flatten,
     Input,
     MaxPool,
+    Node,
     Readout,
     SpikingGraph,
     bound_membranes,
@@ -28,7 +32,8 @@ from isospike.graph import (
 )
 from isospike.graph.intervals import Interval
 from isospike.simulator import PROPAGATIONS, simulate
-from isospike.simulator.linear import make_linear
+from isospike.simulator.linear import make_joint, make_linear
+from tests.branched_graphs import branched_graphs
 from tests.problems import PROBLEMS, chain, pixels, real, whole
 from tests.random_networks import integer_graphs, random_images
 
@@ -144,8 +149,15 @@ def test_each_group_has_the_bounds_of_its_own_channels() -> None:
     assert bound.magnitude.tolist() == [255, 255, 200, 400]
 
 
-@given(integer_graphs(), st.sampled_from((1, 2, 5)), st.sampled_from(PROPAGATIONS))
-@settings(max_examples=25)
+def _apply(node: Node, incoming: list[torch.Tensor]) -> torch.Tensor:
+    cpu = torch.device("cpu")
+    if isinstance(node, Add | Concatenate):
+        return make_joint(node, torch.int64, cpu)(incoming, [tuple(each.shape[1:]) for each in incoming])
+    return make_linear(node, torch.int64, cpu)(incoming[0])
+
+
+@given(st.one_of(integer_graphs(), branched_graphs()), st.sampled_from((1, 2, 5)), st.sampled_from(PROPAGATIONS))
+@settings(max_examples=40)
 def test_membranes_stay_inside_at_every_step(ann: SpikingGraph, limit: int, propagation: str) -> None:
     t_max = 6
     graph = CountingConversion(ann, t_max, limit).run()
@@ -158,15 +170,45 @@ def test_membranes_stay_inside_at_every_step(ann: SpikingGraph, limit: int, prop
             if node.name in run.counts:
                 signals[node.name] = run.counts[node.name]
             elif not isinstance(node, Readout) and node.inputs:
-                signals[node.name] = make_linear(node, torch.int64, torch.device("cpu"))(signals[node.inputs[0]])
+                signals[node.name] = _apply(node, [signals[name] for name in node.inputs])
             if node.name in signals:
                 flat = signals[node.name].transpose(0, 1).flatten(1).numpy()
                 assert (flat.min(1) >= np.minimum(bounds[node.name].low, 0)).all()
                 assert (flat.max(1) <= bounds[node.name].high).all()
                 assert (abs(flat).max(1) <= bounds[node.name].magnitude).all()
+        for neuron in graph.neurons:
+            assert isinstance(neuron, CountingNeuron)
+            potential = signals[neuron.inputs[0]].numpy() + (0 if neuron.start is None else neuron.start)
+            flat = np.swapaxes(potential, 0, 1).reshape(potential.shape[1], -1)
+            assert (flat.min(1) >= np.minimum(membranes[neuron.name].low, 0)).all()
+            assert (flat.max(1) <= membranes[neuron.name].high).all()
         logits = run.logits[-1].numpy()
         assert (logits >= membranes["readout"].low).all()
         assert (logits <= membranes["readout"].high).all()
+
+
+def test_sums_concatenations_and_starts_by_hand() -> None:
+    # encoder counts 0..2 and 0..4; 3 a - b in -4..6 and -a + 2 b in -2..8
+    neurons = replace(_neuron("neurons", 2, 9), inputs=("sum",), start=whole([5, -7]))
+    graph = SpikingGraph(
+        (
+            pixels(1, 1, 2),
+            Flatten("flatten", ("pixels",)),
+            replace(_neuron("a", 2, 2), inputs=("flatten",)),
+            replace(_neuron("b", 2, 4), inputs=("flatten",)),
+            Add("sum", ("a", "b"), whole([[3, -1], [-1, 2]])),
+            neurons,
+            Concatenate("both", ("sum", "neurons")),
+            Readout("readout", ("both",), whole([0, 0, 0, 1])),
+        ),
+        t_max=9,
+    )
+    signals, membranes = bound_signals(graph, 9), bound_membranes(graph)
+    assert (signals["sum"].low.tolist(), signals["sum"].high.tolist()) == ([-4, -2], [6, 8])
+    assert signals["sum"].magnitude.tolist() == [6 + 4, 2 + 8]
+    assert (signals["both"].low.tolist(), signals["both"].high.tolist()) == ([-4, -2, 0, 0], [6, 8, 9, 9])
+    assert (membranes["neurons"].low.tolist(), membranes["neurons"].high.tolist()) == ([1, -9], [11, 1])
+    assert membranes["neurons"].magnitude.tolist() == [10 + 5, 10 + 7]
 
 
 def test_captured_ann_is_refused() -> None:

@@ -1,5 +1,7 @@
 """Synaptic operations and MACs: by hand, and against loops over every spike and every kernel position."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from isospike.conversion import convert
 from isospike.conversion.base import CountingConversion
 from isospike.graph import (
+    Add,
     AveragePool,
     Convolution,
     CountingNeuron,
@@ -20,9 +23,10 @@ from isospike.graph import (
     SpikingGraph,
 )
 from isospike.graph.shapes import infer_shape
-from isospike.metrics import count_macs, measure_reach
+from isospike.metrics import count_macs, list_working_layers, measure_reach
 from isospike.networks import Network, build_network, capture
 from isospike.simulator import PROPAGATIONS, simulate
+from tests.branched_graphs import branched_graphs
 from tests.oracle import count_synapses, places
 from tests.problems import chain, levels, pixels, real, whole
 from tests.random_networks import integer_graphs, networks, random_images
@@ -132,7 +136,7 @@ def test_dense_layers_by_hand() -> None:
 def _count_by_loops(graph: SpikingGraph, images: torch.Tensor, propagation: str) -> dict[str, torch.Tensor]:
     """SOPs by layer, int64 (time, batch): every spike of every step looked up by itself."""
     steps = graph.t_max or 0
-    total = {node.name: torch.zeros(steps, len(images), dtype=torch.int64) for node in graph.synapses[1:]}
+    total = {name: torch.zeros(steps, len(images), dtype=torch.int64) for name in list_working_layers(graph)}
     delay = PROPAGATIONS.index(propagation)
     before: dict[str, torch.Tensor] = {}
     known: dict[tuple[str, tuple[int, ...]], dict[str, int]] = {}
@@ -169,6 +173,44 @@ def test_sops_of_networks_equal_a_count_by_loops(model: Network) -> None:
     images = random_images(graph.input.shape, 2)
     run, expected = simulate(graph, images), _count_by_loops(graph, images, "within-step")
     assert all(torch.equal(run.sops[layer], expected[layer]) for layer in expected)
+
+
+@given(branched_graphs(most=6), st.sampled_from(PROPAGATIONS))
+@settings(max_examples=25)
+def test_sops_of_branches_equal_a_count_by_loops(ann: SpikingGraph, propagation: str) -> None:
+    """Shortcuts, concatenations, synapses behind synapses."""
+    graph = convert(ann, "counting", t_max=3)
+    images = random_images(ann.input.shape, 2)
+    run, expected = simulate(graph, images, propagation=propagation), _count_by_loops(graph, images, propagation)
+    assert run.sops.keys() == expected.keys()
+    for layer, sops in expected.items():
+        assert run.sops[layer].tolist() == sops.tolist(), layer
+
+
+def test_a_shortcut_costs_one_operation_per_spike_and_neuron() -> None:
+    # the encoder's spikes go to a 3x3 convolution of 2 channels and, through no synapses, to the sum behind it
+    nodes = (
+        pixels(1, 3, 3),
+        Convolution("encoder", ("pixels",), _ones(2, 1, 1, 1)),
+        replace(_neuron("encoder.neuron", 2), inputs=("encoder",)),
+        Convolution("branch", ("encoder.neuron",), _ones(2, 2, 3, 3), padding=(1, 1)),
+        Add("sum", ("branch", "encoder.neuron"), whole([[1, 1], [4, 4]])),
+        replace(_neuron("neuron", 2), inputs=("sum",)),
+        Flatten("flatten", ("neuron",)),
+        Dense("classifier", ("flatten",), whole(np.ones((3, 18)))),
+        Readout("readout", ("classifier",), whole([0, 0, 0])),
+    )
+    graph = SpikingGraph(nodes, 4)
+    found = {(each.layer, each.source): each.synapses.tolist() for each in measure_reach(graph)}
+    once = np.outer([2, 3, 2], [2, 3, 2])
+    assert found == {
+        ("branch", "encoder.neuron"): (2 * once).tolist(),
+        ("sum", "encoder.neuron"): np.ones((3, 3)).tolist(),
+        ("classifier", "neuron"): (3 * np.ones((3, 3))).tolist(),
+    }
+    assert list_working_layers(graph) == ["branch", "sum", "classifier"]
+    assert list_working_layers(graph, classifier=False) == ["branch", "sum"]
+    assert count_macs(graph) == 9 * 9 * 2 * 2  # the sum multiplies nothing
 
 
 def test_macs_by_hand() -> None:

@@ -23,6 +23,34 @@ def test_binary_by_hand() -> None:
     assert scale.tolist() == [2, 0.25, 0]
 
 
+def test_centred_binary_by_hand() -> None:
+    # means over the inputs: 1 and 0.5; what is left of the second is clipped
+    integers, scale = Binary(centred=True).split(torch.tensor([[1.0, 0.5, 1.5], [-2.0, 3.0, 0.5]]))
+    assert integers.tolist() == [[1, -1, 1], [-1, 1, 1]]
+    assert scale.tolist() == pytest.approx([1 / 3, 2 / 3])
+    depthwise = torch.tensor([0.5, -0.25]).view(2, 1, 1, 1)
+    assert Binary(centred=True).split(depthwise)[0].flatten().tolist() == [1, -1]
+
+
+def test_centred_latents_are_centred_and_clipped_while_training_alone() -> None:
+    torch.manual_seed(0)
+    module = nn.Conv2d(3, 4, 3)
+    quantise_weight(module, "binary-centred")
+    latent = module.get_parameter("parametrizations.weight.original")
+    with torch.no_grad():
+        latent.copy_(torch.randn_like(latent) + 0.5)
+    before = latent.detach().clone()
+    module.eval()
+    in_eval = module(torch.ones(1, 3, 3, 3)).detach()
+    assert torch.equal(latent.detach(), before)
+    module.train()
+    module(torch.ones(1, 3, 3, 3)).sum().backward()
+    assert torch.equal(latent.detach(), (before - before.mean(1, keepdim=True)).clamp(-1, 1))
+    assert latent.grad is not None
+    assert float(latent.grad.abs().min()) > 0
+    assert in_eval.shape == (1, 4, 1, 1)
+
+
 def test_int8_by_hand() -> None:
     latent = torch.tensor([[127.0, -1.4, 0.6], [-0.5, 0.25, 0.0], [0.0, 0.0, 0.0]])
     integers, scale = Int8().split(latent)
@@ -33,7 +61,7 @@ def test_int8_by_hand() -> None:
     assert scale.tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("weights", ["ternary", "binary", "int8"])
+@pytest.mark.parametrize("weights", ["ternary", "binary", "binary-centred", "int8"])
 @pytest.mark.parametrize("shape", [(5, 7), (4, 3, 3, 2)])
 def test_forward_is_integers_times_scale_bit_for_bit(weights: str, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -89,7 +117,7 @@ def test_float_weights_are_left_alone() -> None:
 
 
 def test_unknown_quantisers() -> None:
-    with pytest.raises(ConversionError, match="unknown quantiser 'int4'; expected float, ternary, binary, int8"):
+    with pytest.raises(ConversionError, match="unknown quantiser 'int4'; expected float, ternary, binary, binary-c"):
         quantise_weight(nn.Linear(3, 2), "int4")
     with pytest.raises(ConversionError, match="got those of _WeightNorm: use isospike"):
         split_weight(parametrizations.weight_norm(nn.Linear(3, 2)))

@@ -9,9 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from isospike import __version__
+from isospike.cli import export
+from isospike.cli.compare import compare_methods
+from isospike.cli.inspect import inspect
+from isospike.cli.options import Data, Dataset, Device, Limit, Out, Set, make_options
+from isospike.cli.own_network import convert
 from isospike.cli.progress import show_progress
-from isospike.errors import DataError
-from isospike.experiment import Experiment, Options, Recipe, RunFolder, list_recipes, load_recipe
+from isospike.errors import FileError
+from isospike.experiment import Experiment, Recipe, RunFolder, list_recipes, load_recipe
+from isospike.experiment.graph_file import simulate_file
+from isospike.experiment.own_run import OwnRun
 from isospike.training import is_main_process
 
 app = typer.Typer(
@@ -19,18 +26,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(export.app, name="export")
 
 RecipeName = Annotated[str, typer.Argument(help="A built-in recipe ('isospike recipes' lists them) or a .toml file.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset (parquet, as on the hub).")]
-Out = Annotated[Path, typer.Option("--out", help="The run folder.")]
 OptionalOut = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/RECIPE by default.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
-Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Sops = Annotated[
     str | None, typer.Option("--sops", help="hidden (the default), scatter-gather or negative-spike: whose counting.")
 ]
 CountEncoder = Annotated[bool, typer.Option("--count-encoder", help="Count the encoder's spikes too.")]
-Limit = Annotated[int | None, typer.Option("--limit", help="Use this many test images.")]
+Engine = Annotated[str | None, typer.Option("--engine", help="auto (the default), cpp or torch: what simulates.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,12 +76,13 @@ def run(
     limit: Limit = None,
     sops: Sops = None,
     count_encoder: CountEncoder = False,
+    engine: Engine = None,
 ) -> None:
     """Train, evaluate, convert, simulate and verify a recipe."""
-    loaded = load_recipe(recipe, _add_counting(settings, sops, count_encoder))
+    loaded = load_recipe(recipe, _add_engine(_add_counting(settings, sops, count_encoder), engine))
     folder = RunFolder(out or Path("runs") / loaded.name)
     with show_progress() as display:
-        experiment = Experiment(loaded, folder, _options(data, device, limit), display.advance)
+        experiment = Experiment(loaded, folder, make_options(data, device, limit), display.advance)
         experiment.train(display.follow_training(loaded.train))
         metrics = experiment.evaluate()
         if loaded.is_convertible:
@@ -106,7 +111,7 @@ def train(
     """Train a recipe's network; creates the run folder, or goes on with a training that was interrupted."""
     loaded = load_recipe(recipe, settings)
     with show_progress() as display:
-        experiment = Experiment(loaded, RunFolder(out), _options(data, device, limit), display.advance)
+        experiment = Experiment(loaded, RunFolder(out), make_options(data, device, limit), display.advance)
         experiment.train(display.follow_training(loaded.train))
     _print(f"trained {loaded.name}: {out / 'model.safetensors'}")
 
@@ -119,34 +124,50 @@ def evaluate(out: Out, data: Data = None, settings: Set = None, device: Device =
     _print_ann(metrics)
 
 
-@app.command()
-def convert(out: Out, data: Data = None, settings: Set = None, device: Device = "cpu", limit: Limit = None) -> None:
-    """Convert the trained network; writes snn.safetensors."""
-    with show_progress() as display:
-        _resume(out, data, settings, device, limit, display).convert()
-    _print(f"converted: {out / 'snn.safetensors'}")
+app.command()(convert)
+app.command()(inspect)
+app.command("compare")(compare_methods)
 
 
 @app.command()
 def simulate(
-    out: Out,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder; with --graph, where metrics go.")] = None,
     data: Data = None,
     settings: Set = None,
     device: Device = "cpu",
     limit: Limit = None,
     sops: Sops = None,
     count_encoder: CountEncoder = False,
+    engine: Engine = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Time steps; as simulate.steps.")] = None,
+    graph: Annotated[Path | None, typer.Option("--graph", help="Any snn.safetensors, without its run folder.")] = None,
+    dataset: Dataset = None,
 ) -> None:
     """Run the spiking network over the test images, step by step."""
-    settings = _add_counting(settings, sops, count_encoder)
+    settings = _add_engine(_add_counting(settings, sops, count_encoder), engine)
+    settings += [] if steps is None else [f"simulate.steps={steps}"]
+    if out is None and graph is None:
+        raise FileError("simulate: expected --out, a run folder, or --graph, an snn.safetensors: give one of them")
     with show_progress() as display:
-        metrics = _resume(out, data, settings, device, limit, display).simulate()
+        if graph is not None:
+            options = make_options(data, device, limit)
+            metrics = simulate_file(graph, options, display.advance, dataset=dataset, settings=settings, out=out)
+        else:
+            metrics = _resume(out or Path(), data, settings, device, limit, display).simulate()
     _print_snn(metrics)
 
 
 @app.command()
-def verify(out: Out, data: Data = None, settings: Set = None, device: Device = "cpu", limit: Limit = None) -> None:
+def verify(
+    out: Out,
+    data: Data = None,
+    settings: Set = None,
+    device: Device = "cpu",
+    limit: Limit = None,
+    engine: Engine = None,
+) -> None:
     """Prove the spiking network equal to the quantised ANN; exit code 1 and the layers that differ if it is not."""
+    settings = _add_engine(settings, engine)
     with show_progress() as display:
         metrics = _resume(out, data, settings, device, limit, display).verify()
     _conclude(metrics)
@@ -181,22 +202,23 @@ def _add_counting(settings: list[str] | None, sops: str | None, count_encoder: b
     return [*(settings or []), *more, *(["simulate.count_encoder=true"] if count_encoder else [])]
 
 
-def _options(data: Path | None, device: str, limit: int | None) -> Options:
-    if limit is not None and limit < 1:
-        raise DataError(f"--limit: expected at least 1 test image, got {limit}")
-    return Options(data, device, limit)
+def _add_engine(settings: list[str] | None, engine: str | None) -> list[str]:
+    """The settings, with what --engine stands for."""
+    return [*(settings or []), *([] if engine is None else [f"simulate.engine={engine}"])]
 
 
 def _resume(
     out: Path, data: Path | None, settings: list[str] | None, device: str, limit: int | None, display: Any
-) -> Experiment:
+) -> Experiment | OwnRun:
     folder = RunFolder(out)
-    return Experiment(folder.read_recipe(settings), folder, _options(data, device, limit), display.advance)
+    if OwnRun.is_there(out):
+        return OwnRun(folder, make_options(data, device, limit), display.advance, settings)
+    return Experiment(folder.read_recipe(settings), folder, make_options(data, device, limit), display.advance)
 
 
 def _describe(recipe: Recipe) -> tuple[str, ...]:
     about = recipe.about
-    return recipe.name, about.source, recipe.network.notation, recipe.data.name, about.published
+    return recipe.name, about.source, recipe.network.label, recipe.data.name, about.published
 
 
 def _print(line: str) -> None:
@@ -211,14 +233,43 @@ def _print_ann(metrics: dict[str, Any]) -> None:
 
 def _print_snn(metrics: dict[str, Any]) -> None:
     snn = metrics["snn"]
+    if snn["settled"] is None:
+        _print_rates(snn)
+        return
     _print("step  accuracy   settled  spikes/image     SOPs/image")
     rows = zip(snn["accuracy"], snn["settled"], snn["spikes_per_image"], snn["sops_per_image"], strict=True)
     for step, (accuracy, settled, spikes, sops) in enumerate(rows, start=1):
         _print(f"{step:4d}  {accuracy:8.2%}  {settled:8.2%}  {spikes:12,.1f}  {sops:13,.0f}")
 
 
+def _print_rates(snn: dict[str, Any]) -> None:
+    """Of a rate-coded network: T, and T + tau where tau steps come before; the work of those is in the first step."""
+    tau = snn["tau"]
+    _print(f"   T{'  T+tau' if tau else ''}  accuracy  spikes/image     SOPs/image")
+    rows = zip(snn["accuracy"], snn["spikes_per_image"], snn["sops_per_image"], strict=True)
+    for step, (accuracy, spikes, sops) in enumerate(rows, start=1):
+        total = f"  {step + tau:5d}" if tau else ""
+        _print(f"{step:4d}{total}  {accuracy:8.2%}  {spikes:12,.1f}  {sops:13,.0f}")
+
+
+def _report_loss(found: dict[str, Any]) -> None:
+    """Say how far a rate-coded network is from its ANN; leave with exit code 1 if its tensors are not as converted."""
+    steps = len(found["agreement"])
+    _print(f"rate-coded, so nothing to prove: {found['images']:,} images against the ANN in float64")
+    _print("   T  same class  logit error")
+    for step in [step for step in (1, 2, 4, 8, 16, 32, 64, 128) if step < steps] + [steps]:
+        _print(f"{step:4d}  {found['agreement'][step - 1]:10.2%}  {found['logit_error'][step - 1]:11.4g}")
+    for layer in found["differing_tensors"]:
+        _print(f"differs: {layer}: stored tensors are not those of a fresh conversion")
+    if found["differing_tensors"]:
+        raise typer.Exit(1)
+
+
 def _conclude(metrics: dict[str, Any]) -> None:
     """Say what the proof found; leave with exit code 1 if anything differs."""
+    if metrics.get("loss") is not None:
+        _report_loss(metrics["loss"])
+        return
     found = metrics["verify"]
     if found is None:
         _print("not verified: where spikes are dropped there is nothing to prove equal")

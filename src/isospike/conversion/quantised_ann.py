@@ -1,24 +1,32 @@
 """The quantised ANN, evaluated exactly: what every conversion is compared with.
 
-Nothing here is shared with the conversion but the captured arrays: counts come from ``floor(z / q + 1/2)`` itself,
-worked out per channel as a quotient of integers, with the weights as they were trained (no sign folded in).
+Nothing here is shared with the conversion but the captured arrays: signals are followed in the order of the ANN itself,
+with the weights as they were trained (no sign folded in, no gain), and counts come from ``floor(z / q + 1/2)`` itself,
+worked out per channel as a quotient of integers.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from isospike.conversion.structure import check_layers
+from isospike.conversion.exact_signals import Parts, Worth, check_exact, combine, lift, spread_over
+from isospike.conversion.staircases import ExactStaircase, count_in_float, read_steps
+from isospike.conversion.structure import check_network
 from isospike.errors import ConversionError
 from isospike.graph import (
     Activation,
+    Add,
     AveragePool,
     BatchNorm,
+    Concatenate,
     Convolution,
     Dense,
+    Flatten,
     Input,
     MaxPool,
     Node,
@@ -26,192 +34,258 @@ from isospike.graph import (
     SpikingGraph,
 )
 from isospike.graph.nodes import is_integer
-from isospike.simulator.arithmetic import per_channel, to_tensor
-from isospike.simulator.linear import Linear, make_linear
-from isospike.simulator.neurons import pool_counts
+from isospike.simulator.arithmetic import to_tensor
+from isospike.simulator.linear import make_linear
 
-_EXACT = 2**53
-_MOST_LEVELS = 1 << 20
+Operation = Callable[[Sequence[Parts]], Parts]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Counts (batch, ...) int64 by activation or max pool, and logits (batch, classes) float64: whole numbers where the
-    classifier is integer, as in :class:`isospike.simulator.Simulation`."""
+    """Counts (batch, ...) int64 by activation or max pool of counts, and logits (batch, classes) float64: whole numbers
+    where the classifier is integer, as in :class:`isospike.simulator.Simulation`."""
 
     counts: dict[str, Tensor]
     logits: Tensor
 
 
 class QuantisedAnn:
-    """A captured ANN in exact arithmetic; layers with float weights in float64.
+    """A captured ANN in exact arithmetic; from float weights to the next counts in float64.
+
+    Where integer branches meet or channels of different worth enter integer weights, gains are rounded as
+    :func:`isospike.conversion.exact_signals.combine` says: that network is the quantised ANN.
 
     Args:
         ann: from :func:`isospike.networks.capture`.
         device: "cpu" or "cuda".
 
     Raises:
-        ConversionError: the graph is not a captured ANN.
+        ConversionError: the graph is not a captured ANN, or has activations without levels.
     """
 
     def __init__(self, ann: SpikingGraph, device: str = "cpu") -> None:
         if ann.is_converted:
             raise ConversionError("quantised ANN: expected a captured ANN, got a graph that spikes")
-        check_layers(ann)
+        check_network(ann)
         self.ann, self.device = ann, torch.device(device)
-        self.linear: dict[str, Linear] = {}
-        self.layers: dict[str, _Layer] = {}
-        self.units: dict[str, Fraction] = {}
-        synapses: Convolution | Dense | None = None
-        norm: BatchNorm | None = None
+        self.worths: dict[str, Worth] = {}
+        self.operations: dict[str, Operation] = {}
+        self.last_use = {source: node.name for node in ann for source in node.inputs}
         for node in ann:
-            unit = self.units[node.inputs[0]] if node.inputs else Fraction(0)
-            if isinstance(node, Input):
-                unit = Fraction(1, node.divisor)
-            elif isinstance(node, Convolution | Dense):
-                synapses, norm = node, None
-            elif isinstance(node, BatchNorm):
-                norm = node
-            elif isinstance(node, AveragePool):
-                unit /= node.kernel[0] * node.kernel[1]
-            elif isinstance(node, Activation | Readout) and synapses is not None:
-                self.layers[node.name] = _Layer(synapses, norm, node, unit)
-                unit = node.step if isinstance(node, Activation) else unit
-            self.units[node.name] = unit
-            if not isinstance(node, Input | BatchNorm | Activation | MaxPool | Readout):
-                self.linear[node.name] = make_linear(node, torch.float64, self.device)
+            plan = self._plan(node, [self.worths[source] for source in node.inputs])
+            self.operations[node.name], self.worths[node.name] = plan
 
-    def evaluate(self, images: Tensor) -> Evaluation:
-        """Counts and logits of uint8 ``images`` (batch, channel, height, width)."""
+    def evaluate(self, images: Tensor, *, keep_counts: bool = True) -> Evaluation:
+        """Counts (none of them, if not asked for) and logits of uint8 ``images`` (batch, channel, height, width)."""
         counts: dict[str, Tensor] = {}
-        signals: dict[str, Tensor] = {}
-        logits = torch.empty(0)
+        signals: dict[str, Parts] = {}
         with torch.inference_mode():
             for node in self.ann:
-                signal = signals[node.inputs[0]] if node.inputs else images
-                if isinstance(node, Input):
-                    offset = per_channel(to_tensor(node.offset, torch.float64, self.device), 4)
-                    signal = images.to(self.device).to(torch.float64) - offset
-                elif isinstance(node, MaxPool):
-                    signal = pool_counts(signal, node)
-                elif isinstance(node, Activation):
-                    signal = self.layers[node.name].count(signal)
-                elif isinstance(node, Readout):
-                    logits = self.layers[node.name].read(signal)
-                elif not isinstance(node, BatchNorm):
-                    self._check_exact(node, signal)
-                    signal = self.linear[node.name](signal)
-                signals[node.name] = signal
-                if isinstance(node, Activation | MaxPool):
-                    counts[node.name] = signal.to("cpu", torch.int64)
-        return Evaluation(counts, logits.cpu())
+                sources = [signals[name] for name in node.inputs] if node.inputs else [[images]]
+                result = signals[node.name] = self.operations[node.name](sources)
+                if keep_counts and self.worths[node.name].counts and isinstance(node, Activation | MaxPool):
+                    counts[node.name] = result[0].to("cpu", torch.int64)
+                for name in set(node.inputs):
+                    if self.last_use[name] == node.name:
+                        del signals[name]
+        return Evaluation(counts, signals[self.ann.readout.name][0].cpu())
 
     def classify(self, images: Tensor) -> Tensor:
         """The class of each image, int64 (batch,)."""
-        return self.evaluate(images).logits.argmax(1)
+        return self.evaluate(images, keep_counts=False).logits.argmax(1)
 
-    def _check_exact(self, node: Node, signal: Tensor) -> None:
-        if isinstance(node, Convolution | Dense) and is_integer(node.weight):
-            most = int(np.abs(node.weight.reshape(len(node.weight), -1).astype(np.int64)).sum(1).max())
-            if most * float(signal.abs().max()) >= _EXACT:
-                raise ConversionError(f"{node.name}: its sums exceed 2^53, beyond which float64 products are not exact")
+    def _plan(self, node: Node, worths: Sequence[Worth]) -> tuple[Operation, Worth]:
+        """What a node does to the parts of its inputs, and what comes out is worth."""
+        if isinstance(node, Input):
+            return self._present(node)
+        if isinstance(node, Add | Concatenate):
+            return self._join(node, worths)
+        (worth,) = worths
+        if isinstance(node, Convolution | Dense):
+            return self._connect(node, worth) if not self._is_whole(node, worth) else self._connect_whole(node, worth)
+        if isinstance(node, BatchNorm):
+            return self._normalise(node, worth)
+        if isinstance(node, AveragePool):
+            return self._average(node, worth)
+        if isinstance(node, MaxPool):
+            return self._pool_maxima(node, worth)
+        if isinstance(node, Flatten):
+            return self._flatten(node, worth)
+        if isinstance(node, Activation):
+            return self._count(node, worth)
+        if isinstance(node, Readout):
+            return self._read(node, worth)
+        raise ConversionError(f"{node.name}: a {type(node).__name__} does not occur in a quantised ANN")
 
+    def _present(self, node: Input) -> tuple[Operation, Worth]:
+        offset = to_tensor(node.offset, torch.float64, self.device)
+        worth = Worth(([Fraction(1, node.divisor)] * len(offset),), [Fraction(0)] * len(offset), counts=True)
+        return lambda sources: [sources[0][0].to(self.device, torch.float64) - offset.view(-1, 1, 1)], worth
 
-class _Layer:
-    """From the integers (or floats) that synapses give to counts or logits, per channel."""
+    def _is_whole(self, node: Convolution | Dense, worth: Worth) -> bool:
+        return is_integer(node.weight) and not worth.is_real
 
-    def __init__(
-        self, synapses: Convolution | Dense, norm: BatchNorm | None, end: Activation | Readout, unit: Fraction
-    ) -> None:
-        self.end, self.unit = end, unit
-        self.integer = is_integer(synapses.weight)
-        channels = len(synapses.weight)
-        self.scale = [Fraction(1)] * channels if synapses.scale is None else _rationals(synapses.scale)
-        bias = end.bias if isinstance(end, Readout) else synapses.bias
-        self.bias = [Fraction(0)] * channels if bias is None else _rationals(bias)
-        self.norm = norm
-        self.boundaries = torch.empty(channels, 0, dtype=torch.float64)
+    def _connect_whole(self, node: Convolution | Dense, worth: Worth) -> tuple[Operation, Worth]:
+        """Integers of integers."""
+        out = len(node.weight)
+        groups = node.groups if isinstance(node, Convolution) else 1
+        span = len(worth.constant) // groups
+        if worth.shares_unit(span):
+            join: Callable[[Parts], Tensor] = _take_first
+            units = worth.gains[0] if worth.gains else []
+        else:
+            join, units = combine(node.name, worth, span, constant=True)
+        run = make_linear(node, torch.float64, self.device)
+        most = int(np.abs(node.weight.reshape(out, -1).astype(np.int64)).sum(1).max())
 
-    def count(self, u: Tensor) -> Tensor:
-        """``clip(floor(z / q + 1/2), 0, N)`` of every neuron."""
-        return self._count_exactly(u) if self.integer else self._count_in_float(u)
+        def operate(sources: Sequence[Parts]) -> Parts:
+            signal = join(sources[0])
+            check_exact(node.name, most * float(signal.abs().max()))
+            return [run(signal)]
 
-    def read(self, u: Tensor) -> Tensor:
-        """Logits: integers, or real numbers where weights are floats."""
-        if not self.integer:
-            bias = torch.tensor([float(b) for b in self.bias], dtype=torch.float64, device=u.device)
-            return u * float(self.unit) + bias
-        worth = self.unit * self.scale[0]
-        whole = [float((b / worth + Fraction(1, 2)).__floor__()) for b in self.bias]
-        return u + torch.tensor(whole, dtype=torch.float64, device=u.device)
+        scales = [Fraction(1)] * out if node.scale is None else _rationals(node.scale)
+        gains = [units[channel // (out // groups) * span] * scale for channel, scale in enumerate(scales)]
+        constant = [Fraction(0)] * out if node.bias is None else _rationals(node.bias)
+        return operate, Worth((gains,), constant)
 
-    def _lines(self) -> tuple[list[Fraction], list[Fraction]]:
-        """Slope and intercept of ``z / q + 1/2`` over u."""
-        q = self.end.step if isinstance(self.end, Activation) else Fraction(1)
-        slopes = [self.unit * scale for scale in self.scale]
-        intercepts = list(self.bias)
-        if self.norm is not None:
-            gamma, beta, mean, sigma = (
-                _rationals(getattr(self.norm, name)) for name in ("gamma", "beta", "mean", "sigma")
-            )
-            intercepts = [
-                g * (b - m) / s + shift for g, b, m, s, shift in zip(gamma, intercepts, mean, sigma, beta, strict=True)
-            ]
-            slopes = [slope * g / s for slope, g, s in zip(slopes, gamma, sigma, strict=True)]
-        return [slope / q for slope in slopes], [value / q + Fraction(1, 2) for value in intercepts]
+    def _connect(self, node: Convolution | Dense, worth: Worth) -> tuple[Operation, Worth]:
+        """Real currents, in float64."""
+        out = len(node.weight)
+        run = make_linear(node, torch.float64, self.device)
+        scale = None if node.scale is None else to_tensor(node.scale, torch.float64, self.device)
+        bias = to_tensor(np.zeros(out) if node.bias is None else node.bias, torch.float64, self.device)
+        unit, join = 1.0, lift(worth)
+        if worth.gains is not None and worth.shares_unit(len(worth.constant)):
+            unit, join = float(worth.gains[0][0]), _take_first
 
-    def _count_exactly(self, u: Tensor) -> Tensor:
-        slopes, intercepts = self._lines()
-        by_channel = u.transpose(0, 1)
-        flat = by_channel.reshape(len(slopes), -1)
-        signs = torch.tensor([-1.0 if slope < 0 else 1.0 for slope in slopes], dtype=torch.float64, device=u.device)
-        climbing = (flat * signs[:, None]).contiguous()
-        self._extend(slopes, intercepts, climbing.amax(1).tolist())
-        counts = torch.searchsorted(self.boundaries.to(u.device), climbing, right=True)
-        return counts.reshape(by_channel.shape).transpose(0, 1).to(torch.float64)
+        def operate(sources: Sequence[Parts]) -> Parts:
+            current = run(join(sources[0])) * unit
+            if scale is not None:
+                current = current * spread_over(scale, current)
+            return [current + spread_over(bias, current)]
 
-    def _extend(self, slopes: list[Fraction], intercepts: list[Fraction], highest: list[float]) -> None:
-        """List the first integer that earns each level, up to the highest level that this batch can reach."""
-        levels = self.end.levels if isinstance(self.end, Activation) else None
-        tops = [
-            (abs(slope) * int(high) + intercept).__floor__()
-            for slope, intercept, high in zip(slopes, intercepts, highest, strict=True)
+        return operate, _make_real(out)
+
+    def _normalise(self, node: BatchNorm, worth: Worth) -> tuple[Operation, Worth]:
+        if worth.gains is None:
+            tensors = [to_tensor(a, torch.float64, self.device) for a in (node.gamma, node.mean, node.sigma, node.beta)]
+
+            def operate(sources: Sequence[Parts]) -> Parts:
+                z = sources[0][0]
+                gamma, mean, sigma, beta = (spread_over(tensor, z) for tensor in tensors)
+                return [gamma * (z - mean) / sigma + beta]
+
+            return operate, worth
+        gamma, beta, mean, sigma = (_rationals(a) for a in (node.gamma, node.beta, node.mean, node.sigma))
+        rows = tuple([a * g / s for a, g, s in zip(row, gamma, sigma, strict=True)] for row in worth.gains)
+        constant = [
+            g * (value - m) / s + b
+            for g, value, m, s, b in zip(gamma, worth.constant, mean, sigma, beta, strict=True)
         ]
-        needed = max(0, *tops) if levels is None else min(levels, max(0, *tops))
-        if needed > _MOST_LEVELS:
-            raise ConversionError(
-                f"{self.end.name}: counts reach {needed}, more than {_MOST_LEVELS}: bound the activation"
-            )
-        if needed <= self.boundaries.shape[1]:
-            return
-        rows = [_list_boundaries(slope, intercept, needed) for slope, intercept in zip(slopes, intercepts, strict=True)]
-        self.boundaries = torch.tensor(rows, dtype=torch.float64)
+        return _pass_on, Worth(rows, constant, worth.counts)
 
-    def _count_in_float(self, u: Tensor) -> Tensor:
-        shape = (-1, *[1] * (u.dim() - 2))
-        z = u * float(self.unit)
+    def _average(self, node: AveragePool, worth: Worth) -> tuple[Operation, Worth]:
+        run = make_linear(node, torch.float64, self.device)  # the sum over each window
+        size = node.kernel[0] * node.kernel[1]
+        if worth.gains is None:
+            return lambda sources: [run(sources[0][0]) / size], worth
+        if any(node.padding) and any(worth.constant):  # zeros are padded to the value, constant and all
+            join, units = combine(node.name, worth, 1, constant=True)
+            whole = Worth(([unit / size for unit in units],), [Fraction(0)] * len(units))
+            return lambda sources: [run(join(sources[0]))], whole
+        rows = tuple([gain / size for gain in row] for row in worth.gains)
+        return lambda sources: [run(part) for part in sources[0]], Worth(rows, worth.constant, worth.counts)
 
-        def spread(values: list[Fraction] | np.ndarray) -> Tensor:
-            return torch.tensor([float(v) for v in values], dtype=torch.float64, device=u.device).view(shape)
+    def _pool_maxima(self, node: MaxPool, worth: Worth) -> tuple[Operation, Worth]:
+        def pool(signal: Tensor) -> Tensor:
+            return functional.max_pool2d(signal, node.kernel, node.stride, node.padding)
 
-        z = z + spread(self.bias)
-        if self.norm is not None:
-            gamma, beta, mean, sigma = (
-                spread(getattr(self.norm, name)) for name in ("gamma", "beta", "mean", "sigma")
-            )
-            z = gamma * (z - mean) / sigma + beta
-        if not isinstance(self.end, Activation):
-            return z
-        return torch.floor(z / float(self.end.step) + 0.5).clamp(0, self.end.levels)
+        if worth.gains is None:
+            return lambda sources: [pool(sources[0][0])], worth
+        join, units = self._make_one(node, worth)
+        signs = torch.tensor([-1.0 if unit < 0 else 1.0 for unit in units], dtype=torch.float64)
+
+        def operate(sources: Sequence[Parts]) -> Parts:
+            signal = join(sources[0])
+            rising = spread_over(signs, signal)
+            return [rising * pool(rising * signal)]
+
+        return operate, Worth((units,), worth.constant, worth.counts)
+
+    def _make_one(self, node: Node, worth: Worth) -> tuple[Callable[[Parts], Tensor], list[Fraction]]:
+        """One integer signal, each channel in a unit of its own; the constant stays apart."""
+        if worth.gains is not None and len(worth.gains) == 1:
+            return _take_first, worth.gains[0]
+        return combine(node.name, worth, 1, constant=False)
+
+    def _join(self, node: Add | Concatenate, worths: Sequence[Worth]) -> tuple[Operation, Worth]:
+        channels = self.ann.shapes[node.name][0]
+        if any(worth.is_real for worth in worths):
+            lifts = [lift(worth) for worth in worths]
+
+            def meet(sources: Sequence[Parts]) -> Parts:
+                values = [each(parts) for each, parts in zip(lifts, sources, strict=True)]
+                return [sum(values[1:], values[0]) if isinstance(node, Add) else torch.cat(values, 1)]
+
+            return meet, _make_real(channels)
+        if isinstance(node, Add):
+            rows = tuple(row for worth in worths for row in worth.gains or ())
+            constant = [sum(values, Fraction(0)) for values in zip(*(worth.constant for worth in worths), strict=True)]
+            return lambda sources: [part for parts in sources for part in parts], Worth(rows, constant)
+        joins = [self._make_one(node, worth) for worth in worths]
+
+        def line_up(sources: Sequence[Parts]) -> Parts:
+            return [torch.cat([join(parts) for (join, _), parts in zip(joins, sources, strict=True)], 1)]
+
+        units = [unit for _, each in joins for unit in each]
+        constant = [value for worth in worths for value in worth.constant]
+        return line_up, Worth((units,), constant, all(worth.counts for worth in worths))
+
+    def _flatten(self, node: Flatten, worth: Worth) -> tuple[Operation, Worth]:
+        positions = self.ann.shapes[node.name][0] // len(worth.constant)
+
+        def repeat(values: list[Fraction]) -> list[Fraction]:
+            return [value for value in values for _ in range(positions)]
+
+        rows = None if worth.gains is None else tuple(repeat(row) for row in worth.gains)
+        return lambda sources: [part.flatten(1) for part in sources[0]], Worth(
+            rows, repeat(worth.constant), worth.counts
+        )
+
+    def _count(self, node: Activation, worth: Worth) -> tuple[Operation, Worth]:
+        steps = read_steps(node, self.ann.shapes[node.name][0])
+        counts = Worth((steps,), [Fraction(0)] * len(steps), counts=True)
+        if worth.gains is None:
+            return lambda sources: [count_in_float(node, sources[0][0])], counts
+        join, units = self._make_one(node, worth)
+        staircase = ExactStaircase(node, units, worth.constant)
+        return lambda sources: [staircase.count(join(sources[0]))], counts
+
+    def _read(self, node: Readout, worth: Worth) -> tuple[Operation, Worth]:
+        """Logits: integers, or real numbers where weights are floats."""
+        if worth.gains is None:
+            real = to_tensor(node.bias, torch.float64, self.device)
+            return lambda sources: [sources[0][0] + real], worth
+        (units, *others) = worth.gains
+        join: Callable[[Parts], Tensor] = _take_first
+        if others or len(set(units)) > 1 or units[0] <= 0:
+            join, units = combine(node.name, worth, len(units), constant=False)
+        biases = [value + extra for value, extra in zip(_rationals(node.bias), worth.constant, strict=True)]
+        whole = [float((value / units[0] + Fraction(1, 2)).__floor__()) for value in biases]
+        bias = torch.tensor(whole, dtype=torch.float64)
+        return lambda sources: [join(sources[0]) + bias.to(self.device)], worth
 
 
-def _list_boundaries(slope: Fraction, intercept: Fraction, levels: int) -> list[float]:
-    """The first integer v with ``|slope| v + intercept >= n``, for n = 1 .. levels."""
-    if slope == 0:
-        met = intercept.__floor__()
-        return [float("-inf") if n <= met else float("inf") for n in range(1, levels + 1)]
-    steep = abs(slope)
-    return [float(-((intercept - n) / steep).__floor__()) for n in range(1, levels + 1)]
+def _take_first(parts: Parts) -> Tensor:
+    return parts[0]
+
+
+def _pass_on(sources: Sequence[Parts]) -> Parts:
+    return list(sources[0])
+
+
+def _make_real(channels: int) -> Worth:
+    return Worth(None, [Fraction(0)] * channels)
 
 
 def _rationals(array: np.ndarray) -> list[Fraction]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from isospike.conversion.methods import convert
 from isospike.conversion.quantised_ann import Evaluation, QuantisedAnn
 from isospike.errors import ConversionError
-from isospike.graph import SpikingGraph, compare_graphs, count_membrane_bits
+from isospike.graph import CountingNeuron, SpikingGraph, compare_graphs, count_membrane_bits
 from isospike.graph.nodes import is_integer
 from isospike.networks import capture
 from isospike.simulator import Simulation, simulate
@@ -55,10 +56,12 @@ def verify(
     images: Tensor,
     method: str,
     *,
+    engine: str = "auto",
     batch_size: int = 250,
     device: str = "cpu",
     on_batch: Callable[[int], None] | None = None,
-    **options: object,
+    on_simulation: Callable[[int, Simulation], None] | None = None,
+    **options: Any,
 ) -> Verification:
     """Prove that ``graph`` computes what the quantised ANN computes, or name the layers where it does not.
 
@@ -74,9 +77,11 @@ def verify(
         model: the network it came from, or its capture.
         images: uint8 (batch, channel, height, width).
         method: the method's name, for the fresh conversion.
+        engine: what runs the graph (see :func:`isospike.simulate`); the ANN is evaluated in PyTorch.
         batch_size: images compared together.
         device: "cpu" or "cuda".
         on_batch: called with the number of images done after each batch.
+        on_simulation: called with the place of a batch's first image and what happened over all T_max steps.
         options: of the method; ``t_max`` is the graph's by default.
 
     Returns:
@@ -86,6 +91,8 @@ def verify(
         ConversionError: ``graph`` and ``model`` are not of the same network.
         SimulationError: images of the wrong shape or type.
     """
+    if graph.is_rate_coded:
+        raise ConversionError("verify: a rate-coded graph does not equal its ANN: measure_loss says how near it is")
     ann = model if isinstance(model, SpikingGraph) else capture(model)
     fresh = convert(ann, method, **{"t_max": graph.t_max, **options})
     _check_same_network(graph, fresh)
@@ -93,8 +100,10 @@ def verify(
     tally = _Tally(graph)
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
-        simulation = simulate(graph, batch, keep_counts=True, batch_size=batch_size, device=device)
+        simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
         tally.add(simulation, reference.evaluate(batch))
+        if on_simulation is not None:
+            on_simulation(start, simulation)
         if on_batch is not None:
             on_batch(start + len(batch))
     return tally.conclude(graph, compare_graphs(graph, fresh))
@@ -141,7 +150,7 @@ class _Tally:
             unsettled=self.unsettled,
             settled_by=None if self.unsettled else self.last,
             membrane_bits=count_membrane_bits(graph),
-            fraction_bits={node.name: node.fraction_bits for node in graph.neurons},
+            fraction_bits={node.name: node.fraction_bits for node in graph.neurons if isinstance(node, CountingNeuron)},
             differing_layers={name: number for name, number in self.differing.items() if number},
             differing_tensors=differing_tensors,
         )

@@ -10,7 +10,7 @@ from isospike.data.decoding import decode_split
 from isospike.data.hub import open_hub
 from isospike.data.images import Dataset, ImageSet
 from isospike.data.sources import Source, find_source
-from isospike.data.tables import open_folder
+from isospike.data.tables import Tables, open_folder
 from isospike.errors import DataError
 
 DIGITS_TEST = 360
@@ -38,21 +38,44 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     source = find_source(name)
     if source.shape is None:
         raise DataError(
-            f"dataset {name!r}: it streams from disk and is not supported as an in-memory set yet; expected a dataset "
-            "that fits in memory: choose another"
+            f"dataset {name!r}: its images are of many sizes and too many for memory; expected a dataset that fits: "
+            "open this one as a stream with isospike.data.open_stream"
         )
     if source.hub is None:
         return _load_digits(name, source, folder)
     tables = open_hub(name, source) if folder is None else open_folder(name, source, folder)
+    return Dataset(name, *_decode(name, source, tables, str(folder or source.hub)), source.classes)
+
+
+def load_folder(folder: Path, shape: tuple[int, int, int], classes: int) -> Dataset:
+    """Load a folder of parquet files of the user's own whole into memory, as uint8 pixels.
+
+    Files are assigned to splits by their names (train; test, or else validation), and have a column of encoded images
+    (``image`` or ``img``) and a column of integer labels (``label``, ``fine_label`` or ``labels``).
+
+    Arguments:
+        folder: of parquet files.
+        shape: (channels, height, width) of every image.
+        classes: labels are 0 to ``classes - 1``.
+
+    Raises:
+        DataError: a folder without the right parquet files, or with other images or labels.
+    """
+    source = Source(None, None, "image", "label", shape, classes)
+    tables = open_folder(str(folder), source, folder)
+    return Dataset(folder.name, *_decode(f"folder{classes}", source, tables, str(folder)), classes)
+
+
+def _decode(name: str, source: Source, tables: Tables, place: str) -> tuple[ImageSet, ImageSet]:
+    """Training and test images, as they were kept or decoded now."""
     kept = cache.read_images(name, source, tables.files)
     if kept is None:
-        place = str(folder or source.hub)
         kept = (
             decode_split(tables.train(), source, f"{place}: train"),
             decode_split(tables.test(), source, f"{place}: {source.test_split}"),
         )
         cache.write_images(name, tables.files, *kept)
-    return Dataset(name, *kept, source.classes)
+    return kept
 
 
 def _load_digits(name: str, source: Source, folder: Path | None) -> Dataset:

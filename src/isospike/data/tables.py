@@ -17,13 +17,16 @@ ROWS_AT_A_TIME = 2000
 class Tables:
     """The two splits of a dataset, not yet decoded.
 
-    ``files`` are the files that hold them; ``train`` and ``test`` start a pass over Arrow tables of some thousand
+    ``files`` are the files that hold them, and ``train_files`` and ``test_files`` those of each split, where they are
+    known; ``train`` and ``test`` start a pass over Arrow tables of some thousand
     rows, each with a column of encoded images and a column of labels.
     """
 
     files: tuple[Path, ...]
     train: Callable[[], Iterator[Any]]
     test: Callable[[], Iterator[Any]]
+    train_files: tuple[Path, ...] = ()
+    test_files: tuple[Path, ...] = ()
 
 
 def open_folder(name: str, source: Source, folder: Path) -> Tables:
@@ -39,14 +42,21 @@ def open_folder(name: str, source: Source, folder: Path) -> Tables:
         raise DataError(f"{folder}: there is no such folder; expected the parquet files of {name!r}: check --data")
     found = sorted(folder.rglob("*.parquet"))
     splits = {split: [file for file in found if _find_split(file.relative_to(folder)) == split] for split in SPLITS}
-    train, test = splits["train"], splits[source.test_split] or splits["test"]
+    train, test = splits["train"], splits[source.test_split] or splits["test"] or splits["validation"]
+    layout = "the layout of the hub" if source.hub is None else f"the layout of the hub's {source.hub}"
     for split, files in (("train", train), (source.test_split, test)):
         if not files:
             raise DataError(
-                f"{folder}: found {len(found)} parquet files, none for the split {split!r}; expected the layout of the "
-                f"hub's {source.hub} ({split}-00000-of-00001.parquet): check --data"
+                f"{folder}: found {len(found)} parquet files, none for the split {split!r}; expected {layout} "
+                f"({split}-00000-of-00001.parquet): check --data"
             )
-    return Tables((*train, *test), lambda: _read_parquet(train, folder), lambda: _read_parquet(test, folder))
+    return Tables(
+        (*train, *test),
+        lambda: _read_parquet(train, folder),
+        lambda: _read_parquet(test, folder),
+        tuple(train),
+        tuple(test),
+    )
 
 
 SPLITS = ("train", "test", "validation")

@@ -5,6 +5,6 @@ It needs NumPy and the graph only, and is bit-identical to the simulator in ``in
 
 from isospike.engine.native_module import is_available, list_isas
 from isospike.engine.record import EngineRecord
-from isospike.engine.running import Engine, run
+from isospike.engine.running import Engine, prepare, run
 
-__all__ = ["Engine", "EngineRecord", "is_available", "list_isas", "run"]
+__all__ = ["Engine", "EngineRecord", "is_available", "list_isas", "prepare", "run"]

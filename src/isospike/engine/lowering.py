@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from isospike.engine.native_module import require_native
-from isospike.engine.ranges import bound_ranges, tabulate_thresholds
+from isospike.engine.ranges import bound_membrane, bound_ranges, tabulate_thresholds
 from isospike.errors import GraphError
 from isospike.graph import (
+    Add,
     AveragePool,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
@@ -22,6 +24,7 @@ from isospike.graph import (
 )
 from isospike.metrics import measure_reach
 
+KNOWN = (Add, AveragePool, Concatenate, Convolution, CountingNeuron, Dense, Flatten, Input, MaxPool, Readout)
 _MOST_LIMIT = 65535
 
 
@@ -42,6 +45,7 @@ class Lowering:
 
     def __init__(self, graph: SpikingGraph, steps: int, isa: str) -> None:
         self.graph, self.steps = graph, steps
+        _check_kinds(graph)
         self.ranges = bound_ranges(graph, steps)
         self.network = require_native().Network(steps, isa)
         self.numbers: dict[str, int] = {}
@@ -50,7 +54,7 @@ class Lowering:
         self.work: list[str] = []
         consumers = Counter(name for node in graph for name in node.inputs)
         neurons = [node for node in graph if isinstance(node, CountingNeuron)]
-        self.fused = {node.inputs[0]: node for node in neurons if consumers[node.inputs[0]] == 1}
+        self.fused = {node.inputs[0]: node for node in neurons if consumers[node.inputs[0]] == 1 and node.start is None}
         for node in graph:
             try:
                 self._add(node)
@@ -72,20 +76,30 @@ class Lowering:
             self.numbers[node.name] = number
         elif isinstance(node, MaxPool):
             self._add_max_pool(node)
+        elif isinstance(node, Add):
+            sources = [self._find(name) for name in node.inputs]
+            channels = self.graph.shapes[node.name][0]
+            gains = np.ones((len(sources), channels)) if node.gains is None else node.gains
+            self.numbers[node.name] = self.network.add_sum(sources, _as_int32(gains.reshape(-1)))
+        elif isinstance(node, Concatenate):
+            self.numbers[node.name] = self.network.add_concatenation([self._find(name) for name in node.inputs])
         elif isinstance(node, Flatten):
             self.flattened[node.name] = self.flattened.get(node.inputs[0], node.inputs[0])
         elif isinstance(node, CountingNeuron):
             if node.name not in self.numbers:  # else it is part of its ternary layer
-                self.numbers[node.name] = self.network.add_neuron(self._source(node), *self._thresholds(node))
+                self.numbers[node.name] = self.network.add_neuron(
+                    self._source(node), *self._thresholds(node), _place_start(node)
+                )
             self.spiking.append(node.name)
         elif isinstance(node, Readout):
             self.numbers[node.name] = self.network.add_readout(self._source(node), _as_int32(node.bias))
-        else:
-            raise GraphError(f"{node.name}: the engine does not know {type(node).__name__}: use engine='torch'")
 
     def _source(self, node: Node) -> int:
-        """The number of what comes in, features in the order that :class:`Flatten` gives them."""
-        name = node.inputs[0]
+        """The number of what comes in."""
+        return self._find(node.inputs[0])
+
+    def _find(self, name: str) -> int:
+        """The number of a node, features in the order that :class:`Flatten` gives them."""
         if name in self.flattened and name not in self.numbers:
             self.numbers[name] = self.network.add_flatten(self.numbers[self.flattened[name]])
         return self.numbers[name]
@@ -112,7 +126,7 @@ class Lowering:
         return bool(self.network.accepts_ternary(source, weight.shape[2:], stride, padding, dilation))
 
     def _thresholds(self, node: CountingNeuron) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        membrane = self.ranges[node.inputs[0]]
+        membrane = bound_membrane(node, self.ranges[node.inputs[0]])
         first = tabulate_thresholds(node, membrane, self.steps)
         return first, _as_int32(membrane.low), _as_int32(membrane.high), min(node.limit, len(first))
 
@@ -123,8 +137,9 @@ class Lowering:
             raise GraphError(
                 f"{node.name}: it may emit {limit} spikes in a step, more than the engine lists: use engine='torch'"
             )
+        signs = _as_int32(np.ones(self.graph.shapes[node.name][0]) if node.signs is None else node.signs)
         self.numbers[node.name] = self.network.add_max_pool(
-            self._source(node), node.kernel, node.stride, node.padding, limit
+            self._source(node), node.kernel, node.stride, node.padding, limit, signs
         )
         self.spiking.append(node.name)
 
@@ -136,6 +151,19 @@ class Lowering:
                 synapses = np.ascontiguousarray(reach.synapses.reshape(-1), dtype=np.int64)
                 self.network.add_work(self.numbers[reach.source], synapses)
                 self.work.append(reach.layer)
+
+
+def _check_kinds(graph: SpikingGraph) -> None:
+    for node in graph:
+        if not isinstance(node, KNOWN):
+            raise GraphError(f"{node.name}: the engine does not know {type(node).__name__}: use engine='torch'")
+
+
+def _place_start(node: CountingNeuron) -> np.ndarray:
+    """The membranes before the first step, position by position; empty for zero."""
+    if node.start is None:
+        return np.zeros(0, dtype=np.int32)
+    return _as_int32(node.start.reshape(len(node.start), -1).T.reshape(-1))
 
 
 def _as_int32(array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ except ImportError as error:
     _native = None
     _reason = str(error)
 
-REMEDY = "install a C++20 compiler and isospike anew (pip install --force-reinstall --no-deps .), or use engine='torch'"
+REMEDY = "install a C++20 compiler and isospike anew (pip install --force-reinstall --no-deps .)"
 
 
 def is_available() -> bool:
@@ -27,7 +27,10 @@ def require_native() -> Any:
         SimulationError: it was not compiled, or cannot be loaded.
     """
     if _native is None:
-        raise SimulationError(f"engine: the compiled module isospike.engine._native is not there ({_reason}): {REMEDY}")
+        raise SimulationError(
+            f"engine: the compiled module isospike.engine._native is not there ({_reason}): {REMEDY}, or use "
+            "engine='torch'"
+        )
     return _native
 
 

@@ -7,7 +7,9 @@ import numpy as np
 
 from isospike.errors import GraphError
 from isospike.graph import (
+    Add,
     AveragePool,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
@@ -18,7 +20,7 @@ from isospike.graph import (
     SpikingGraph,
     most_spikes,
 )
-from isospike.graph.intervals import Interval, add_interval
+from isospike.graph.intervals import Interval, add_interval, bound_potential, join_intervals
 
 _LARGEST = 2**31 - 2
 _MOST_THRESHOLDS = 1 << 26
@@ -48,7 +50,7 @@ def bound_ranges(graph: SpikingGraph, steps: int) -> dict[str, Interval]:
                     f"{node.name}.{field}: the engine expects integers, got {array.dtype}: convert with all-integer, "
                     "or use engine='torch'"
                 )
-        intervals[node.name] = _join_intervals(
+        intervals[node.name] = join_intervals(
             [_bound_node(part, intervals, graph, steps) for part in _split_outputs(node)]
         )
         if isinstance(node, Input):  # padding adds zeros, whatever the offset
@@ -67,12 +69,10 @@ def _split_outputs(node: Node) -> Iterator[Node]:
         yield replace(node, weight=node.weight[first : first + _OUTPUTS_AT_ONCE])
 
 
-def _join_intervals(parts: list[Interval]) -> Interval:
-    """The intervals of consecutive channels as one."""
-    low, high, magnitude = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("low", "high", "magnitude")
-    )
-    return Interval(low, high, magnitude)
+def bound_membrane(node: CountingNeuron, current: Interval) -> Interval:
+    """Bound the membranes of a neuron layer, 0 included, from its current summed over time."""
+    membrane = bound_potential(node, current)
+    return Interval(np.minimum(membrane.low, 0), np.maximum(membrane.high, 0), membrane.magnitude)
 
 
 def _bound_node(node: Node, intervals: dict[str, Interval], graph: SpikingGraph, steps: int) -> Interval:
@@ -89,7 +89,8 @@ def _bound_node(node: Node, intervals: dict[str, Interval], graph: SpikingGraph,
 
 def _estimate(node: Node, intervals: dict[str, Interval], steps: int) -> float:
     """An upper bound of every partial sum of a node, and of the integers it holds, in floats; thresholds aside."""
-    magnitude = intervals[node.inputs[0]].magnitude.astype(np.float64) if node.inputs else np.zeros(1)
+    branches = [intervals[name].magnitude.astype(np.float64) for name in node.inputs]
+    magnitude = branches[0] if branches else np.zeros(1)
     if isinstance(node, Input):
         return float(np.abs(node.offset.astype(np.float64)).max()) + 255
     if isinstance(node, Convolution | Dense):
@@ -104,7 +105,15 @@ def _estimate(node: Node, intervals: dict[str, Interval], steps: int) -> float:
         limit, levels = node.limit, node.levels if isinstance(node, CountingNeuron) else None
         if not all(isinstance(value, int) for value in (limit, levels) if value is not None):
             raise GraphError(f"{node.name}: expected whole numbers, got limit {limit!r} and levels {levels!r}")
-        return float(max(magnitude.max(), most_spikes(node, steps) or 0 if isinstance(node, CountingNeuron) else 0))
+        if isinstance(node, MaxPool):
+            return float(magnitude.max())
+        start = np.zeros(1) if node.start is None else np.abs(node.start.astype(np.float64))
+        return float(max(magnitude.max() + start.max(), most_spikes(node, steps) or 0))
+    if isinstance(node, Add):
+        gains = np.ones((len(branches), 1)) if node.gains is None else np.abs(node.gains.astype(np.float64))
+        return float(max(sum(gain * each for gain, each in zip(gains, branches, strict=True)).max(), gains.max()))
+    if isinstance(node, Concatenate):
+        return float(max(each.max() for each in branches))
     if isinstance(node, Readout):
         return float((magnitude + np.abs(node.bias.astype(np.float64))).max())
     return float(magnitude.max())

@@ -1,6 +1,7 @@
 """Running a spiking graph in the native engine."""
 
 from collections.abc import Callable
+from numbers import Integral
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,6 +11,7 @@ from isospike.engine.native_module import choose_isa, choose_threads
 from isospike.engine.record import EngineRecord, join_records
 from isospike.errors import SimulationError
 from isospike.graph import SpikingGraph
+from isospike.metrics import list_working_layers
 
 _IMAGES_AT_ONCE = 512
 
@@ -71,8 +73,9 @@ class Engine:
     def _record(self, results: tuple) -> EngineRecord:
         logits, positive, negative, sops, settled, counts = results
         names = self._lowering.spiking
-        work = {node.name: np.zeros(settled.shape, dtype=np.int64) for node in self.graph.synapses[1:]}
-        work.update(zip(self._lowering.work, sops, strict=True))
+        work = {layer: np.zeros(settled.shape, dtype=np.int64) for layer in list_working_layers(self.graph)}
+        for layer, reached in zip(self._lowering.work, sops, strict=True):
+            work[layer] = work[layer] + reached  # a layer takes spikes from several sources where branches meet
         shapes = self.graph.shapes
         return EngineRecord(
             logits,
@@ -85,6 +88,22 @@ class Engine:
 
 
 _ready: WeakKeyDictionary[SpikingGraph, dict[tuple[int, str], Engine]] = WeakKeyDictionary()
+
+
+def prepare(graph: SpikingGraph, steps: int | None = None) -> Engine:
+    """The :class:`Engine` of a graph, kept for the graph while it runs the same number of steps.
+
+    Raises:
+        GraphError: the graph has float weights or thresholds, its sums need more than 32 bits, or the engine does not
+            know one of its nodes.
+        SimulationError: more steps than T_max; the engine was not compiled; ``ISOSPIKE_ISA`` names what is not there.
+    """
+    key = (_check_steps(graph, steps), choose_isa())
+    engines = _ready.setdefault(graph, {})
+    if key not in engines:
+        engines.clear()
+        engines[key] = Engine(graph, key[0])
+    return engines[key]
 
 
 def run(
@@ -116,24 +135,19 @@ def run(
     """
     del early_stop
     _check_images(graph, images)
-    key = (_check_steps(graph, steps), choose_isa())
-    engines = _ready.setdefault(graph, {})
-    if key not in engines:
-        engines.clear()  # one number of steps is kept
-        engines[key] = Engine(graph, key[0])
-    return engines[key].run(images, threads=threads, keep_counts=keep_counts, on_batch=on_batch)
+    return prepare(graph, steps).run(images, threads=threads, keep_counts=keep_counts, on_batch=on_batch)
 
 
 def _check_steps(graph: SpikingGraph, steps: int | None) -> int:
     if graph.t_max is None:
         raise SimulationError("engine: expected a spiking graph, got a captured ANN: convert it first")
     steps = graph.t_max if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= graph.t_max:
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= graph.t_max:
         raise SimulationError(
             f"steps: expected 1 to T_max = {graph.t_max}, got {steps}: membranes are only bounded up to T_max; convert "
             "with a larger t_max"
         )
-    return steps
+    return int(steps)
 
 
 def _check_images(graph: SpikingGraph, images: np.ndarray) -> None:

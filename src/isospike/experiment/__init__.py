@@ -1,6 +1,7 @@
 """Experiments: a recipe, its stages, its run folder."""
 
-from isospike.experiment.recipe import Recipe, list_recipes, load_recipe, read_recipe
+from isospike.experiment.reading import list_recipes, load_recipe, read_recipe
+from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.stages import Experiment, Options
 

@@ -1,106 +1,35 @@
-"""A recipe: everything that a run depends on, checked strictly."""
+"""A recipe: everything that a run depends on."""
 
 import dataclasses
-import difflib
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from isospike.conversion import METHODS
-from isospike.data import SOURCES, Augmentation, ImageSet, crop_centre, load
-from isospike.errors import IsospikeError, RecipeError
-from isospike.files import read_bytes
-from isospike.networks import Network, Quantisation, build_network
+from isospike.data import (
+    SOURCES,
+    Augmentation,
+    Framing,
+    Images,
+    ImageSet,
+    crop_centre,
+    limit_images,
+    load,
+    open_stream,
+)
+from isospike.errors import RecipeError
+from isospike.experiment.sections import (
+    About,
+    ConvertSection,
+    DataSection,
+    NetworkSection,
+    NoiseSection,
+    Section,
+    SimulateSection,
+)
+from isospike.networks import Network, Quantisation, build_architecture, build_network
 from isospike.training import TrainingConfig
-
-FOLDER = Path(__file__).parent / "recipes"
-_SUFFIX = ".toml"
-_LATER_SECTIONS = ("convert", "simulate", "noise")
-_ELSEWHERE = ("train", "seed")  # the recipe has one seed for everything
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class About(Section):
-    """Where the recipe comes from, and what was published for it (percent), for the list of recipes."""
-
-    source: str
-    published: str = "nothing published"
-
-
-class DataSection(Section):
-    """The dataset, and which of it to use.
-
-    Attributes:
-        name: of the dataset.
-        crop: side in pixels of the central square of each image; None for the whole.
-        held_out: with a number above zero, that many training images, drawn by the seed, take the place of the test
-            split: for choices that must not look at it.
-        train_images: how many training images, from the first; None for all.
-    """
-
-    name: str
-    crop: int | None = Field(default=None, ge=1)
-    held_out: int = Field(default=0, ge=0)
-    train_images: int | None = Field(default=None, ge=1)
-
-
-class NetworkSection(Section):
-    """The network in the papers' notation, with its options; ``offset`` is the pixel value per channel that counts as
-    zero (the rounded mean), ``dropout`` the probability of dropping activations after pooling and dense layers while
-    training."""
-
-    notation: str
-    padding: str = "valid"
-    pool: str = "conv"
-    batch_norm: bool = True
-    offset: tuple[int, ...] | None = None
-    divisor: int = 255
-    dropout: float = 0.0
-
-
-class ConvertSection(Section):
-    """The method and its options; ``t_max`` is the most time steps that the graph may run."""
-
-    method: str
-    t_max: int = Field(ge=1)
-
-
-class SimulateSection(Section):
-    """How many time steps are recorded, how many images run together, how spikes propagate, and what is counted.
-
-    ``sops`` is "hidden" (layers 2 to the last hidden one), "scatter-gather" (times 2 N, as that paper counts) or
-    "negative-spike" (the classifier's added, as that paper counts); ``count_encoder`` adds the encoder's spikes.
-    """
-
-    steps: int = Field(ge=1)
-    batch_size: int = Field(default=250, ge=1)
-    propagation: Literal["within-step", "layer-per-step"] = "within-step"
-    sops: Literal["hidden", "scatter-gather", "negative-spike"] = "hidden"
-    count_encoder: bool = False
-
-
-class NoiseSection(Section):
-    """Noise, as the papers add it.
-
-    Attributes:
-        input: R; pixels times ``1 + R * (U - 0.5)``, of the test images.
-        encoder_drop: probability that a spike of the encoder is lost, while simulating.
-        training_drop: the same while training, drawn for each batch from 0 to this.
-        seeds: how many seeds are tried, ``seed``, ``seed + 1`` and so on; the metrics hold mean and spread.
-    """
-
-    input: float = Field(default=0.0, ge=0)
-    encoder_drop: float = Field(default=0.0, ge=0, le=1)
-    training_drop: float = Field(default=0.0, ge=0, le=1)
-    seeds: int = Field(default=1, ge=1)
 
 
 class Recipe(Section):
@@ -126,11 +55,16 @@ class Recipe(Section):
     @property
     def in_shape(self) -> tuple[int, int, int]:
         """(channel, height, width) of what enters the network."""
-        shape = SOURCES[self.data.name].shape
-        if shape is None:
+        shape, crop = SOURCES[self.data.name].shape, self.data.crop
+        if shape is None and crop is None:
             raise RecipeError(f"data.name: {self.data.name} has images of many sizes: give data.crop")
-        crop = self.data.crop
-        return shape if crop is None else (shape[0], crop, crop)
+        channels, height, width = shape or (3, 0, 0)
+        return (channels, height, width) if crop is None else (channels, crop, crop)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network tells apart."""
+        return self.data.classes or SOURCES[self.data.name].classes
 
     @property
     def train_config(self) -> TrainingConfig:
@@ -143,45 +77,89 @@ class Recipe(Section):
         return [self.seed + number for number in range(self.noise.seeds)]
 
     @property
-    def is_convertible(self) -> bool:
+    def has_levels(self) -> bool:
         """Whether the network has level activations; a full-precision twin has none."""
         return self.quantise.levels != "none"
+
+    @property
+    def is_convertible(self) -> bool:
+        """Whether the method takes the network: without levels, only rate-coded methods do."""
+        return self.has_levels or not METHODS[self.convert.method].lossless
+
+    @property
+    def convert_options(self) -> dict[str, Any]:
+        """The options of the method, with the recipe's seed where it draws images."""
+        known = {field.name for field in dataclasses.fields(METHODS[self.convert.method].config)}
+        return {**self.convert.given, **({"seed": self.seed} if "seed" in known else {})}
 
     def build(self) -> Network:
         """A fresh network of this recipe."""
         net = self.network
+        classes = self.classes
+        drop = self.noise.training_drop if self.has_levels else 0.0  # a twin has no spikes to lose
+        if net.architecture is not None:
+            if drop:
+                raise RecipeError("noise.training_drop: only networks of a notation lose spikes while training: set 0")
+            return build_architecture(
+                net.architecture,
+                self.in_shape,
+                classes,
+                self.quantise,
+                offset=net.offset,
+                divisor=net.divisor,
+                padding=net.padding,
+                pool=net.pool,
+                norm=net.batch_norm,
+                dropout=net.dropout,
+            )
+        if net.notation is None:
+            raise RecipeError("network: expected a notation or an architecture: give one of them")
         return build_network(
             net.notation,
             self.in_shape,
-            SOURCES[self.data.name].classes,
+            classes,
             self.quantise,
-            padding=net.padding,
-            pool=net.pool,
-            batch_norm=net.batch_norm,
+            padding=net.padding or "valid",
+            pool=net.pool or "conv",
+            batch_norm=net.batch_norm is not False,
             offset=net.offset,
             divisor=net.divisor,
-            encoder_drop=self.noise.training_drop if self.is_convertible else 0.0,  # a twin has no spikes to lose
-            dropout=net.dropout,
+            encoder_drop=drop,
+            dropout=net.dropout or 0.0,
         )
 
-    def load_data(self, folder: Path | None, limit: int | None = None) -> tuple[ImageSet, ImageSet]:
+    def load_data(self, folder: Path | None, limit: int | None = None) -> tuple[Images, Images]:
         """Training images as they are, to be cropped by augmentation, and test images cropped to the centre.
 
         Args:
             folder: of the dataset; None for the hub.
             limit: number of test images; None for all.
         """
+        if SOURCES[self.data.name].shape is None:
+            return self._open_stream(folder, limit)
         data = load(self.data.name, folder)
         train, test = data.train, data.test
         if self.data.held_out:
             train, test = train.split(self.data.held_out, self.seed)
         if self.data.train_images is not None:
             train = train.first(self.data.train_images)
-        if limit is not None:
-            test = test.first(limit)
         if self.data.crop is not None:
             test = ImageSet(crop_centre(test.images, self.data.crop), test.labels)
-        return train, test
+        return train, limit_images(test, limit)
+
+    def _open_stream(self, folder: Path | None, limit: int | None) -> tuple[Images, Images]:
+        """The same of images that do not fit in memory."""
+        data, size = self.data, self.in_shape[1]
+        if data.held_out:
+            raise RecipeError(f"data.held_out: {data.name} is read as a stream, which is not split: set 0")
+        resize = data.resize or round(size * 8 / 7)
+        varied = Framing(resize if data.smallest_area is None else size, resize, data.smallest_area)
+        still = Framing(size, resize)
+        classes, workers = self.classes, data.workers
+        train, test = open_stream(data.name, folder, classes=classes, train=varied, test=still, workers=workers)
+        if data.train_images is not None:
+            train = train.first(data.train_images)
+        return train, limit_images(test, limit)
 
 
 def dump_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -189,157 +167,3 @@ def dump_recipe(recipe: Recipe) -> dict[str, Any]:
     content = recipe.model_dump(mode="json")
     del content["train"]["seed"]
     return content
-
-
-def list_recipes() -> list[str]:
-    """The names of the built-in recipes."""
-    return sorted(path.name.removesuffix(_SUFFIX) for path in FOLDER.glob(f"*{_SUFFIX}"))
-
-
-def load_recipe(name: str, settings: list[str] | None = None) -> Recipe:
-    """The built-in recipe ``name``, or the file if ``name`` ends in .toml, with ``a.b=value`` settings applied.
-
-    Raises:
-        RecipeError: no such recipe, or a key or value that it cannot have.
-    """
-    if name.endswith(_SUFFIX):
-        return read_recipe(Path(name), settings)
-    if name not in list_recipes():
-        nearest = difflib.get_close_matches(name, list_recipes(), n=1, cutoff=0.4)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise RecipeError(f"recipe: unknown recipe {name!r}; {hint}'isospike recipes' lists them")
-    return read_recipe(FOLDER / f"{name}{_SUFFIX}", settings)
-
-
-def read_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
-    """Read a recipe file, apply settings, and check it.
-
-    Raises:
-        FileError: the file cannot be read.
-        RecipeError: it is not TOML, or not a recipe; the message names the key and the nearest one.
-    """
-    try:
-        content = tomllib.loads(read_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: expected a recipe in TOML, but it does not parse ({error})") from error
-    for setting in settings or []:
-        _apply(content, setting)
-    return check_recipe(path.name, content)
-
-
-def check_recipe(name: str, content: dict[str, Any]) -> Recipe:
-    """The recipe that the tables of a TOML file make; ``name`` is the file's, for errors.
-
-    Raises:
-        RecipeError: not a recipe; the message names the key and the nearest one.
-    """
-    if isinstance(content.get("train"), dict) and "seed" in content["train"]:
-        raise RecipeError(f"{name}: train.seed: a recipe has one seed for everything: set 'seed' instead")
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(f"{name}: {_explain(error)}") from error
-    except IsospikeError as error:
-        raise RecipeError(f"{name}: {error}") from error
-    _check_names(recipe)
-    return recipe
-
-
-def _check_names(recipe: Recipe) -> None:
-    for key, value, known in (
-        ("data.name", recipe.data.name, list(SOURCES)),
-        ("convert.method", recipe.convert.method, list(METHODS)),
-    ):
-        if value not in known:
-            raise RecipeError(f"{key}: expected one of {', '.join(known)}, got {value!r}")
-    if recipe.simulate.steps > recipe.convert.t_max:
-        raise RecipeError(
-            f"simulate.steps: expected at most convert.t_max = {recipe.convert.t_max}, got {recipe.simulate.steps}: "
-            "raise convert.t_max too"
-        )
-    crop = recipe.data.crop
-    if recipe.augment.crop != crop:
-        raise RecipeError(f"augment.crop: expected data.crop = {crop}, got {recipe.augment.crop}: set both")
-    with torch.device("meta"):  # shapes only: no memory is taken
-        recipe.build()
-
-
-def _apply(content: dict[str, Any], setting: str) -> None:
-    key, separator, text = setting.partition("=")
-    if not separator or not key:
-        raise RecipeError(f"--set {setting}: expected key=value, such as train.epochs=5")
-    *sections, last = key.split(".")
-    place = content
-    for section in sections:
-        place = place.setdefault(section, {})
-        if not isinstance(place, dict):
-            raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
-    if text == "none" and not _is_text(key):
-        place.pop(last, None)  # TOML has no null: an absent key means none
-        return
-    try:
-        place[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        place[last] = text
-
-
-def _is_text(key: str) -> bool:
-    """Whether "none" is a word that this key may hold."""
-    return key in ("quantise.levels",)
-
-
-def _explain(error: ValidationError) -> str:
-    """One line for the first thing that is wrong."""
-    unknown = ("extra_forbidden", "unexpected_keyword_argument")
-    first = min(error.errors(), key=lambda found: found["type"] not in unknown)  # a typo explains what is missing
-    place = [str(part) for part in first["loc"]]
-    key = ".".join(place)
-    if first["type"] in unknown:
-        known = list_keys()
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
-        return f"unknown key {key!r}; " + (f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}")
-    if first["type"] in ("missing", "missing_argument"):
-        return f"the key {key!r} is missing"
-    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{got}"
-
-
-def change_recipe(recipe: Recipe, settings: list[str]) -> Recipe:
-    """A trained run's recipe with settings applied that do not concern its training.
-
-    Raises:
-        RecipeError: a setting of data, network, quantisation or training; or one that the recipe cannot have.
-    """
-    for setting in settings:
-        section = setting.partition("=")[0].split(".")[0]
-        if section not in _LATER_SECTIONS:
-            raise RecipeError(
-                f"--set {setting}: a trained network keeps its {section}: settings of {', '.join(_LATER_SECTIONS)} can "
-                "still be changed; for another network 'isospike train' into another --out"
-            )
-    content = dump_recipe(recipe)
-    for setting in settings:
-        _apply(content, setting)
-    return check_recipe("recipe.toml", _without_none(content))
-
-
-def _without_none(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in content.items()
-        if value is not None
-    }
-
-
-def list_keys() -> list[str]:
-    """Every key that a recipe may have, in dotted form."""
-    keys = []
-    for name, info in Recipe.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += [f"{name}.{inner}" for inner in kind.model_fields]
-        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            keys += [f"{name}.{field.name}" for field in dataclasses.fields(kind) if (name, field.name) != _ELSEWHERE]
-        else:
-            keys.append(name)
-    return keys

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 
 from isospike import __version__
 from isospike.errors import FileError
-from isospike.experiment.recipe import Recipe, change_recipe, dump_recipe, read_recipe
+from isospike.experiment.reading import change_recipe, read_recipe
+from isospike.experiment.recipe import Recipe, dump_recipe
 from isospike.experiment.toml_writer import format_toml
 from isospike.files import read_json, read_tensors, write_json, write_tensors, write_text
 from isospike.graph import SpikingGraph, load_graph, save_graph
@@ -19,7 +21,7 @@ from isospike.networks import Network
 
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
 
-_STALE_AFTER = {"convert": ("snn", "layers", "noise", "verify")}
+_STALE_AFTER = {"convert": ("snn", "layers", "noise", "verify", "loss")}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,31 @@ class RunFolder:
     def figures(self) -> Path:
         """Where the figures are."""
         return self.path / "figures"
+
+    def check(self) -> None:
+        """Find out before hours of work whether what comes of them can be kept.
+
+        Raises:
+            FileError: the folder is a file or cannot be written, or its metrics are damaged.
+        """
+        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+            for place in missing:
+                place.rmdir()
+        except OSError as error:
+            raise FileError(
+                f"--out {self.path}: cannot be written ({error.strerror or error}); expected a folder, or a place for "
+                "one: choose another --out"
+            ) from error
+        metrics = self.path / "metrics.json"
+        if metrics.exists():
+            try:
+                read_json(metrics)
+            except FileError as error:
+                raise FileError(f"{error}, or delete it") from error
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the resolved recipe."""
@@ -96,6 +123,18 @@ class RunFolder:
 
     def update_metrics(self, recipe: Recipe, stage: str, seconds: float, sections: dict[str, Any]) -> None:
         """Merge a stage's findings into ``metrics.json``."""
+        facts = {
+            "recipe": recipe.name,
+            "dataset": recipe.data.name,
+            "network": recipe.network.label,
+            "method": recipe.convert.method,
+            "steps": recipe.simulate.steps,
+            "seed": recipe.seed,
+        }
+        self.merge_metrics(facts, stage, seconds, sections)
+
+    def merge_metrics(self, facts: dict[str, Any], stage: str, seconds: float, sections: dict[str, Any]) -> None:
+        """Merge a stage's findings, and ``facts`` about the whole run, into ``metrics.json``."""
         path = self.path / "metrics.json"
         metrics = read_json(path) if path.is_file() else {}
         stale: tuple[str, ...] = _STALE_AFTER.get(stage, ())
@@ -104,12 +143,7 @@ class RunFolder:
         metrics = {key: value for key, value in metrics.items() if key not in stale}
         by_stage = {**metrics.get("stage_seconds", {}), stage: round(seconds, 2)}
         metrics.update(
-            recipe=recipe.name,
-            dataset=recipe.data.name,
-            network=recipe.network.notation,
-            method=recipe.convert.method,
-            steps=recipe.simulate.steps,
-            seed=recipe.seed,
+            facts,
             versions=read_versions(),
             seconds=round(sum(by_stage.values()), 2),
             stage_seconds=by_stage,
@@ -147,10 +181,45 @@ def load_state(model: Network, path: Path) -> None:
                 f"{path}: {name} has the shape {tensors[name].shape}, expected {tuple(tensor.shape)}: a checkpoint of "
                 "another network; give its own recipe or train anew"
             )
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if str(tensors[name].dtype) != kind:
+            raise FileError(
+                f"{path}: {name} is of {tensors[name].dtype}, expected {kind}: a file that isospike did not write so; "
+                "convert it, or train anew"
+            )
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise FileError(f"{path}: unknown tensor {extra[0]}: a checkpoint of another network; train anew")
     model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
+
+
+def load_initial(model: Network, path: Path) -> None:
+    """Fill ``model`` with the weights of the same network under other quantisation: learned thresholds and latent
+    weights are called otherwise there, or are not there at all.
+
+    Raises:
+        FileError: the file is damaged, or its tensors are not those of this network.
+    """
+    tensors, _ = read_tensors(path)
+    plain = {_strip_quantiser(name): array for name, array in tensors.items()}
+    state = model.state_dict()
+    for name, tensor in state.items():
+        array = plain.get(_strip_quantiser(name))
+        if array is None and not name.endswith(".threshold"):
+            raise FileError(f"{path}: the tensor {name} is missing: network.initial needs the same network's model")
+        if array is None:
+            continue
+        if array.size != tensor.numel() or str(array.dtype) != str(tensor.dtype).removeprefix("torch."):
+            raise FileError(
+                f"{path}: {name} is {array.dtype} {array.shape}, expected {tensor.dtype} {tuple(tensor.shape)}: "
+                "network.initial needs the same network's model"
+            )
+        state[name] = torch.from_numpy(array.copy()).reshape(tensor.shape)
+    model.load_state_dict(state)
+
+
+def _strip_quantiser(name: str) -> str:
+    return name.replace("parametrizations.weight.original", "weight")
 
 
 def read_versions() -> dict[str, str]:

@@ -3,30 +3,29 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from isospike.conversion import QuantisedAnn, convert, verify
-from isospike.data import ImageSet, add_input_noise
+from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
+from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError
+from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.recipe import Recipe
-from isospike.experiment.run_folder import RunFolder
-from isospike.experiment.summaries import (
-    Counting,
-    collect_logs,
-    summarise_layers,
-    summarise_logs,
-    summarise_seeds,
-)
+from isospike.experiment.run_folder import RunFolder, load_initial
+from isospike.experiment.sharing import classify_together, verify_together
+from isospike.experiment.sharing_loss import measure_loss_together
 from isospike.metrics import count_macs, write_logs
 from isospike.networks import Network, capture
-from isospike.simulator import simulate
 from isospike.training import EpochReport, check_device, evaluate, is_main_process, train, wait_for_others
 
 Advance = Callable[[int], None]
+_DRAWN = 1024
+"""Images of a stream that are measured, where the method does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,11 @@ class Experiment:
         advance: Callable[[str, int], Advance] | None = None,
     ) -> None:
         check_device(options.device)
+        if is_main_process():
+            folder.check()
         self.recipe, self.folder, self.options = recipe, folder, options
         self.advance = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
-        self.images: tuple[ImageSet, ImageSet] | None = None
+        self.images: tuple[Images, Images] | None = None
         self.training_begun = False
 
     def train(self, on_epoch: Callable[[EpochReport], None] | None = None) -> None:
@@ -73,6 +74,8 @@ class Experiment:
         train_images, _ = self._load()
         torch.manual_seed(recipe.seed)
         model = recipe.build()
+        if recipe.network.initial is not None:
+            load_initial(model, Path(recipe.network.initial))
         reports = train(
             model,
             train_images,
@@ -107,8 +110,9 @@ class Experiment:
         }
         if self.recipe.is_convertible:
             ann = capture(model)
-            reference = QuantisedAnn(ann, self.options.device)
-            exact = [self._measure_exactly(reference, images) for images in noisy]
+            if self.recipe.has_levels:
+                reference = QuantisedAnn(ann, self.options.device)
+                exact = [self._measure_exactly(reference, images) for images in noisy]
             classifier = self.recipe.simulate.sops == "negative-spike"
             section["macs_per_image"] = count_macs(ann, classifier)
         section["accuracy"] = fmean(exact)
@@ -116,22 +120,24 @@ class Experiment:
             section["accuracy_spread"] = stdev(exact)
         return self._note("evaluate", started, {"ann": section})
 
-    def _measure_exactly(self, reference: QuantisedAnn, test: ImageSet) -> float:
+    def _measure_exactly(self, reference: QuantisedAnn, test: Images) -> float:
         """Accuracy of the exact quantised ANN."""
-        advance = self.advance("evaluate", len(test))
-        right = 0
-        for start in range(0, len(test), self.recipe.simulate.batch_size):
-            part = slice(start, start + self.recipe.simulate.batch_size)
-            right += int((reference.classify(test.images[part]) == test.labels[part]).sum())
-            advance(min(part.stop, len(test)))
-        return right / len(test)
+        return classify_together(
+            reference,
+            test,
+            batch_size=self.recipe.simulate.batch_size,
+            device=self.options.device,
+            follow=partial(self.advance, "evaluate"),
+        )
 
     def convert(self) -> None:
         """Convert the trained network and write the spiking graph."""
         started = time.perf_counter()
         self._require_levels()
-        recipe = self.recipe.convert
-        graph = convert(self._read_model(), recipe.method, t_max=recipe.t_max)
+        recipe = self.recipe
+        graph = convert(
+            self._read_model(), recipe.convert.method, images=self._calibration_images(), **recipe.convert_options
+        )
         if is_main_process():
             self.folder.write_graph(graph)
         wait_for_others()
@@ -142,56 +148,73 @@ class Experiment:
         started = time.perf_counter()
         self._require_levels()
         test, graph = self._test_images(), self.folder.read_graph()
-        settings = self.recipe.simulate
-        noise = self.recipe.noise
-        runs = []
-        for seed in self.recipe.noise_seeds:
-            runs.append(
-                simulate(
-                    graph,
-                    self._add_noise(test, seed).images,
-                    settings.steps,
-                    batch_size=settings.batch_size,
-                    propagation=settings.propagation,
-                    encoder_drop=noise.encoder_drop,
-                    seed=seed,
-                    device=self.options.device,
-                    on_batch=self.advance("simulate", len(test)),
-                )
-            )
-        logs = collect_logs(
-            graph, runs, test.labels, settings.batch_size, Counting(settings.sops, settings.count_encoder)
+        logs, sections = measure_simulation(
+            graph,
+            test,
+            self.recipe.simulate,
+            self.recipe.noise,
+            seeds=self.recipe.noise_seeds,
+            device=self.options.device,
+            follow=partial(self.advance, "simulate"),
         )
         if is_main_process():
             write_logs(logs, self.folder.logs)
-        sections = {
-            "snn": {**summarise_logs(logs), **summarise_seeds(runs, test.labels), "images": len(test)},
-            "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": self.recipe.noise_seeds},
-            "layers": summarise_layers(graph, runs),
-        }
         return self._note("simulate", started, sections)
 
     def verify(self) -> dict[str, Any]:
         """Prove the stored graph equal to the stored model on every test image.
 
-        Where spikes are dropped there is nothing to verify, and the section is null.
+        Where spikes are dropped there is nothing to verify, and the section is null. For a rate-coded method it is null
+        too, and the section ``loss`` says how far from its ANN the network is.
         """
         started = time.perf_counter()
         self._require_levels()
+        if not METHODS[self.recipe.convert.method].lossless:
+            return self._note("verify", started, {"verify": None, "loss": asdict(self._measure_loss())})
         if self.recipe.noise.encoder_drop > 0:
             return self._note("verify", started, {"verify": None})
         test = self._add_noise(self._test_images(), self.recipe.seed)
-        findings = verify(
+        findings = verify_together(
             self.folder.read_graph(),
             self._read_model(),
-            test.images,
+            test,
             self.recipe.convert.method,
-            t_max=self.recipe.convert.t_max,
+            **self.recipe.convert_options,
+            engine=self.recipe.simulate.engine,
             batch_size=self.recipe.simulate.batch_size,
             device=self.options.device,
-            on_batch=self.advance("verify", len(test)),
+            follow=partial(self.advance, "verify"),
         )
-        return self._note("verify", started, {"verify": asdict(findings)})
+        return self._note("verify", started, {"verify": asdict(findings), "loss": None})
+
+    def _measure_loss(self) -> Loss:
+        """How far the stored rate-coded graph is from the stored model, on every test image."""
+        settings = self.recipe.simulate
+        return measure_loss_together(
+            self.folder.read_graph(),
+            self._read_model(),
+            self._add_noise(self._test_images(), self.recipe.seed),
+            self.recipe.convert.method,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            calibration=self._calibration_images(),
+            propagation=settings.propagation,
+            device=self.options.device,
+            follow=partial(self.advance, "verify"),
+            **self.recipe.convert_options,
+        )
+
+    def _calibration_images(self) -> Tensor | None:
+        """The training images, as large as what enters the network, where the method measures activations on them."""
+        if not METHODS[self.recipe.convert.method].needs_images:
+            return None
+        train, crop = self._load()[0], self.recipe.data.crop
+        if isinstance(train, ImageStream):
+            number = self.recipe.convert_options.get("norm", _DRAWN)
+            images = train.draw(number, self.recipe.seed).images
+        else:
+            images = train.images
+        return images if crop is None else crop_centre(images, crop)
 
     def _begin_training(self, done: int, _steps: int) -> None:
         """With the first step, and not before it is known that there will be one, earlier results go."""
@@ -200,16 +223,16 @@ class Experiment:
             self.folder.clear_results()
             self.folder.write_recipe(self.recipe)
 
-    def _load(self) -> tuple[ImageSet, ImageSet]:
+    def _load(self) -> tuple[Images, Images]:
         if self.images is None:
             self.images = self.recipe.load_data(self.options.data, self.options.limit)
         return self.images
 
-    def _test_images(self) -> ImageSet:
+    def _test_images(self) -> Images:
         return self._load()[1]
 
-    def _add_noise(self, test: ImageSet, seed: int) -> ImageSet:
-        return ImageSet(add_input_noise(test.images, self.recipe.noise.input, seed), test.labels)
+    def _add_noise(self, test: Images, seed: int) -> Images:
+        return add_noise(test, self.recipe.noise, seed)
 
     def _read_model(self) -> Network:
         return self.folder.read_model(self.recipe)

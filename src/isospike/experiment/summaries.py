@@ -1,6 +1,6 @@
-"""From simulations to logs, and from logs to the numbers of ``metrics.json``."""
+"""From tallies to logs, and from logs to the numbers of ``metrics.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from isospike.errors import RecipeError
-from isospike.graph import SpikingGraph
-from isospike.metrics import RunLogs
-from isospike.simulator import Simulation
+from isospike.experiment.tallies import Tally
+from isospike.graph import CountingNeuron, SpikingGraph
+from isospike.metrics import RunLogs, list_working_layers
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ class Counting:
     count_encoder: bool = False
 
 
-def collect_logs(
-    graph: SpikingGraph, simulations: Sequence[Simulation], labels: Tensor, batch_size: int, counting: Counting
-) -> RunLogs:
+def collect_logs(graph: SpikingGraph, tallies: Sequence[Tally], batch_size: int, counting: Counting) -> RunLogs:
     """The six logs of one or more simulations of the same images (one for each noise seed), batch by batch.
 
     ``spike_num`` counts |spikes| of layers 2 to the last hidden one; ``sop_num`` the synaptic operations of the same
@@ -37,33 +35,35 @@ def collect_logs(
 
     Args:
         graph: what was simulated.
-        simulations: what happened.
-        labels: int64 (batch,).
+        tallies: what happened.
         batch_size: images in each batch.
         counting: conventions.
     """
-    right, magnitude, signed, work = [], [], [], []
-    neurons = graph.neurons[0 if counting.count_encoder else 1 :]
-    layers = graph.synapses[1:] if counting.sops == "negative-spike" else graph.synapses[1:-1]
+    neurons = [neuron.name for neuron in graph.neurons[0 if counting.count_encoder else 1 :]]
+    layers = list_working_layers(graph, classifier=counting.sops == "negative-spike")
     factor = _find_factor(graph) if counting.sops == "scatter-gather" else 1
-    for simulation in simulations:
-        nothing = torch.zeros_like(simulation.settled, dtype=torch.int64)
-        positive = sum((simulation.positive[neuron.name] for neuron in neurons), nothing)
-        negative = sum((simulation.negative[neuron.name] for neuron in neurons), nothing)
-        sops = sum((simulation.sops[layer.name] for layer in layers), nothing) * factor
-        right.append(_by_batch((simulation.predictions == labels).long(), batch_size))
-        magnitude.append(_by_batch(positive + negative, batch_size))
-        signed.append(_by_batch(positive - negative, batch_size))
-        work.append(_by_batch(sops, batch_size))
-    this_step, net = np.concatenate(magnitude), np.concatenate(signed)
+
+    def add(each: Tally, groups: Sequence[Mapping[str, Tensor]], signs: Sequence[int], names: list[str]) -> Tensor:
+        total = torch.zeros_like(each.correct)
+        for group, sign in zip(groups, signs, strict=True):
+            for name in names:
+                total = total + sign * group[name]
+        return total
+
+    def join(parts: list[Tensor]) -> np.ndarray:
+        return torch.cat(parts).double().numpy()
+
+    this_step = join([add(each, (each.positive, each.negative), (1, 1), neurons) for each in tallies])
+    net = join([add(each, (each.positive, each.negative), (1, -1), neurons) for each in tallies])
+    work = join([factor * add(each, (each.sops,), (1,), layers) for each in tallies])
     return RunLogs(
         steps=this_step.shape[1],
         batch_size=batch_size,
-        images=len(labels) * len(simulations),
-        accuracy=np.concatenate(right),
+        images=sum(each.total for each in tallies),
+        accuracy=join([each.correct for each in tallies]),
         spike_num=this_step.cumsum(1),
         spike_collect=net.cumsum(1),
-        sop_num=np.concatenate(work).cumsum(1),
+        sop_num=work.cumsum(1),
         abs_spike=this_step,
         sum_spike=net,
     )
@@ -78,50 +78,71 @@ def summarise_logs(logs: RunLogs) -> dict[str, Any]:
     }
 
 
-def summarise_seeds(simulations: Sequence[Simulation], labels: Tensor) -> dict[str, Any]:
+def summarise_seeds(tallies: Sequence[Tally]) -> dict[str, Any]:
     """Settled images (a fraction) for each step; with several seeds, also the standard deviation of accuracy."""
-    settled = torch.stack([simulation.settled.double().mean(1) for simulation in simulations]).mean(0)
+    settled = torch.stack([_mean(each.settled, each) for each in tallies]).mean(0)
     section: dict[str, Any] = {"settled": settled.tolist()}
-    if len(simulations) > 1:
-        accuracies = torch.stack([(s.predictions == labels).double().mean(1) for s in simulations])
+    if len(tallies) > 1:
+        accuracies = torch.stack([_mean(each.correct, each) for each in tallies])
         section["accuracy_spread"] = accuracies.std(0).tolist()
     return section
 
 
-def summarise_layers(graph: SpikingGraph, simulations: Sequence[Simulation]) -> list[dict[str, Any]]:
+def summarise_layers(graph: SpikingGraph, tallies: Sequence[Tally]) -> list[dict[str, Any]]:
     """For each layer: neurons, and cumulative means per image of positive and negative spikes and of SOPs, over steps.
 
-    The encoder's SOPs and the classifier's spikes are None: there are none.
+    The encoder's SOPs and the classifier's spikes are None: there are none. Where branches meet, the neurons belong to
+    the last of the layers that meet (the sum itself, if spikes reach it on a shortcut), and the others have none.
     """
 
-    def mean(tensors: list[Tensor]) -> list[float]:
-        means: list[float] = torch.stack([t.double().mean(1) for t in tensors]).mean(0).cumsum(0).tolist()
+    def mean(groups: list[Mapping[str, Tensor]], name: str) -> list[float]:
+        each = zip(groups, tallies, strict=True)
+        means: list[float] = torch.stack([_mean(group[name], of) for group, of in each]).mean(0).cumsum(0).tolist()
         return means
 
     rows = []
-    names = [neuron.name for neuron in graph.neurons]
-    for position, synapses in enumerate(graph.synapses):
-        neuron = names[position] if position < len(names) else None
+    owned = _find_neurons(graph)
+    working = list_working_layers(graph)
+    for layer in [graph.synapses[0].name, *working]:
+        neuron = owned.get(layer)
         rows.append(
             {
-                "name": synapses.name,
-                "neurons": int(np.prod(graph.shapes[synapses.name])),
-                "positive": mean([s.positive[neuron] for s in simulations]) if neuron else None,
-                "negative": mean([s.negative[neuron] for s in simulations]) if neuron else None,
-                "sops": mean([s.sops[synapses.name] for s in simulations]) if position else None,
+                "name": layer,
+                "neurons": int(np.prod(graph.shapes[layer])),
+                "positive": mean([each.positive for each in tallies], neuron) if neuron else None,
+                "negative": mean([each.negative for each in tallies], neuron) if neuron else None,
+                "sops": mean([each.sops for each in tallies], layer) if layer in working else None,
             }
         )
     return rows
 
 
+def _mean(sums: Tensor, of: Tally) -> Tensor:
+    """(batches, time) sums to (time,) means per image, float64."""
+    return sums.sum(0).double() / of.total
+
+
+def _find_neurons(graph: SpikingGraph) -> dict[str, str]:
+    """The neurons that each layer's current goes to, by the layer's name."""
+    layers = [graph.synapses[0].name, *list_working_layers(graph)]
+    order = {name: place for place, name in enumerate(layers)}
+    owned: dict[str, str] = {}
+    for neuron in graph.neurons:
+        waiting, found = list(neuron.inputs), []
+        while waiting:
+            name = waiting.pop()
+            if name in order:
+                found.append(name)
+            elif graph[name] not in graph.spiking:
+                waiting += graph[name].inputs
+        if found:
+            owned[max(found, key=order.__getitem__)] = neuron.name
+    return owned
+
+
 def _find_factor(graph: SpikingGraph) -> int:
     """2 N, N being the most levels of a hidden neuron."""
-    levels = [neuron.levels for neuron in graph.neurons]
+    levels = [neuron.levels if isinstance(neuron, CountingNeuron) else None for neuron in graph.neurons]
     if any(level is None for level in levels):
         raise RecipeError("simulate.sops: scatter-gather counts 2 N operations, and here N has no end: use hidden")
     return 2 * max(level for level in levels if level is not None)
-
-
-def _by_batch(values: Tensor, batch_size: int) -> np.ndarray:
-    """(time, images) to (batches, time), summed over each batch, float64."""
-    return np.stack([part.sum(1).double().numpy() for part in values.split(batch_size, 1)])

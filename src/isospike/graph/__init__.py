@@ -4,6 +4,7 @@ from isospike.graph.intervals import bound_membranes, bound_signals, count_membr
 from isospike.graph.nodes import (
     Activation,
     Add,
+    Affine,
     AveragePool,
     BatchNorm,
     Concatenate,
@@ -12,6 +13,7 @@ from isospike.graph.nodes import (
     Dense,
     Flatten,
     Input,
+    IntegrateAndFire,
     MaxPool,
     Node,
     Readout,
@@ -23,6 +25,7 @@ from isospike.graph.storage import compare_graphs, load_graph, save_graph
 __all__ = [
     "Activation",
     "Add",
+    "Affine",
     "AveragePool",
     "BatchNorm",
     "Concatenate",
@@ -31,6 +34,7 @@ __all__ = [
     "Dense",
     "Flatten",
     "Input",
+    "IntegrateAndFire",
     "MaxPool",
     "Node",
     "Readout",

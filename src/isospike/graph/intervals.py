@@ -1,13 +1,15 @@
 """Interval analysis: what every membrane potential is bounded by, and the bits it needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from isospike.errors import GraphError
 from isospike.graph.nodes import (
+    Add,
     AveragePool,
+    Concatenate,
     Convolution,
     CountingNeuron,
     Dense,
@@ -76,6 +78,10 @@ def add_interval(
     if isinstance(node, Input):
         low, high = -node.offset, 255 - node.offset
         intervals[node.name] = Interval(low, high, np.maximum(abs(low), abs(high)))
+    elif isinstance(node, Add):
+        intervals[node.name] = _add_up(node, [intervals[source] for source in node.inputs])
+    elif isinstance(node, Concatenate):
+        intervals[node.name] = join_intervals([intervals[source] for source in node.inputs])
     else:
         (source,) = node.inputs
         intervals[node.name] = _propagate(node, intervals[source], shapes[source], t_max)
@@ -83,14 +89,34 @@ def add_interval(
 
 def bound_membranes(graph: SpikingGraph) -> dict[str, Interval]:
     """Bound the membrane potential of every neuron and of the readout, by name (see :func:`bound_signals`)."""
+    if graph.is_rate_coded:
+        from isospike.graph.rate_intervals import bound_rate_membranes  # it builds on this module
+
+        return bound_rate_membranes(graph)
     signals = bound_signals(graph, graph.t_max or 0)
     membranes = {}
     for node in graph:
         if isinstance(node, CountingNeuron):
-            membranes[node.name] = signals[node.inputs[0]]
+            membranes[node.name] = bound_potential(node, signals[node.inputs[0]])
         elif isinstance(node, Readout):
             membranes[node.name] = signals[node.name]
     return membranes
+
+
+def bound_potential(node: CountingNeuron, current: Interval) -> Interval:
+    """Bound the membrane potential of one neuron layer, from the interval of its current summed over time."""
+    if node.start is None:
+        return current
+    start = node.start.reshape(len(node.start), -1)
+    return Interval(current.low + start.min(1), current.high + start.max(1), current.magnitude + abs(start).max(1))
+
+
+def join_intervals(parts: Sequence[Interval]) -> Interval:
+    """The intervals of consecutive channels as one."""
+    low, high, magnitude = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("low", "high", "magnitude")
+    )
+    return Interval(low, high, magnitude)
 
 
 def count_membrane_bits(graph: SpikingGraph) -> dict[str, int | None]:
@@ -123,6 +149,16 @@ def _propagate(node: Node, interval: Interval, shape: tuple[int, ...], t_max: in
             interval.magnitude + abs(node.bias),
         )
     raise GraphError(f"{node.name}: interval analysis does not know {type(node).__name__}")
+
+
+def _add_up(node: Add, branches: Sequence[Interval]) -> Interval:
+    gains = np.ones((len(branches), 1), dtype=np.int64) if node.gains is None else node.gains
+    ends = [(gain * each.low, gain * each.high) for gain, each in zip(gains, branches, strict=True)]
+    return Interval(
+        sum(np.minimum(*pair) for pair in ends),
+        sum(np.maximum(*pair) for pair in ends),
+        sum(abs(gain) * each.magnitude for gain, each in zip(gains, branches, strict=True)),
+    )
 
 
 def _propagate_weights(node: Convolution | Dense, interval: Interval) -> Interval:

@@ -58,7 +58,8 @@ class Input(Node):
 class Convolution(Node):
     """``u = weight * s`` (cross-correlation). In a captured ANN ``scale`` (per output channel) and ``bias`` are
     what turns the integers of a quantised weight into the real current: ``scale * u + bias``. In a converted graph
-    both are None: they have moved into the thresholds."""
+    both are None: they have moved into the thresholds. In a rate-coded one ``bias`` is a constant current, given at
+    every step."""
 
     weight: np.ndarray
     stride: Pair = (1, 1)
@@ -96,12 +97,17 @@ class Flatten(Node):
 @dataclass(frozen=True, eq=False)
 class MaxPool(Node):
     """Maximum over each window. In a converted graph it is a tracker of its input's counts that emits at most
-    ``limit`` spikes a step, of either sign: ``clip(max(counts) - emitted, -limit, limit)``."""
+    ``limit`` spikes a step, of either sign: ``clip(max(counts) - emitted, -limit, limit)``.
+
+    ``signs`` (channels,), converted graphs only: 1, or -1 where a channel's *minimum* is tracked, because what its
+    counts stand for falls as they climb; None where every channel's maximum is.
+    """
 
     kernel: Pair
     stride: Pair
     padding: Pair = (0, 0)
     limit: int | None = None
+    signs: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +124,13 @@ class BatchNorm(Node):
 class Activation(Node):
     """The level activation ``step * clip(floor(z / step + 1/2), 0, levels)``. Captured ANNs only.
 
-    ``levels`` is None where the staircase has no end.
+    ``levels`` is None where the staircase has no end. With ``ratios`` (channels,), float64 above 0, channel c has the
+    step ``step * ratios[c]``, as calibration channel by channel leaves it.
     """
 
     step: Fraction
     levels: int | None
+    ratios: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +142,14 @@ class Rectifier(Node):
 
 @dataclass(frozen=True, eq=False)
 class Add(Node):
-    """The sum of two or more signals of one shape, where branches meet. An input may occur twice."""
+    """The sum of two or more signals of one shape, where branches meet. An input may occur twice.
+
+    Without ``gains`` it is a plain sum. With ``gains`` (inputs, channels), in converted graphs only, it is
+    ``V = sum_i gains[i, c] * u_i``; there a single input is allowed too, whose channels the gains scale or negate.
+    Integer gains make integers of integers; float64 gains go with floats.
+    """
+
+    gains: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +167,10 @@ class CountingNeuron(Node):
     ``fraction_bits`` is None for float thresholds. With integers, ``threshold`` and ``step`` count units of
     ``2 ** -fraction_bits``; where no line of integers serves, ``threshold`` is the whole table ``(channels, n)`` of
     first integers that deserve count n, and ``step`` is None.
+
+    ``start`` is the membrane potential before the first time step, of the shape of the neurons (channels, height,
+    width) and of the thresholds' kind; None for 0 everywhere. It holds constants that depend on the position, such as
+    what zero padding leaves of a BatchNorm before it.
     """
 
     threshold: np.ndarray
@@ -159,13 +178,46 @@ class CountingNeuron(Node):
     fraction_bits: int | None
     levels: int | None
     limit: int
+    start: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Node):
+    """``gain * u + bias`` per channel, in a rate-coded graph alone: weighs the spikes of a shortcut, or stands for a
+    BatchNorm that follows no synapses. The bias is a constant current, given at every step."""
+
+    gain: np.ndarray
+    bias: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IntegrateAndFire(Node):
+    """Integrates its current and fires unit spikes with reset by subtraction; rate-coded.
+
+    ``V += I``, then ``s = +1`` where ``V >= threshold``, ``s = -1`` where ``V < lower`` and more positive than negative
+    spikes have been fired so far, else 0; then ``V -= s * threshold``. All arrays are (channels,), in units of V, which
+    are those of the weights that come before: so integer weights stay integers.
+
+    Attributes:
+        threshold: above 0.
+        initial: V before the first step.
+        lower: below this it takes a spike back; None where it never does.
+        residual: after the first ``tau`` steps of the graph (see :class:`SpikingGraph`) a neuron whose V is not above
+            this is silenced for the steps that count; None for none.
+    """
+
+    threshold: np.ndarray
+    initial: np.ndarray
+    lower: np.ndarray | None = None
+    residual: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Readout(Node):
     """The classifier's membrane: integrates and never fires. ``logits = scale * (V + bias)``.
 
-    With an integer bias the graph's own logits are the integers ``V + bias``; ``scale`` says what one is worth.
+    With an integer bias the graph's own logits are the integers ``V + bias``; ``scale`` says what one is worth. In a
+    rate-coded graph the bias is a constant current, and logits are means over time: ``scale * (V_t / t + bias)``.
     """
 
     bias: np.ndarray
@@ -173,7 +225,7 @@ class Readout(Node):
 
 
 Synapses = (Convolution, Dense)
-Spiking = (CountingNeuron, MaxPool)
+Spiking = (CountingNeuron, IntegrateAndFire, MaxPool)
 Joining = (Add, Concatenate)
 KINDS: dict[str, type[Node]] = {
     kind.__name__: kind
@@ -190,6 +242,8 @@ KINDS: dict[str, type[Node]] = {
         Add,
         Concatenate,
         CountingNeuron,
+        Affine,
+        IntegrateAndFire,
         Readout,
     )
 }

@@ -30,7 +30,13 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         _expect_channels(node, node.shape[0])
         return node.shape
     if isinstance(node, Add | Concatenate):
-        return _join(node, shapes)
+        joined = _join(node, shapes)
+        if isinstance(node, Add) and node.gains is not None and node.gains.shape != (len(shapes), joined[0]):
+            raise GraphError(
+                f"{node.name}.gains: expected one row for each of {len(shapes)} inputs and one entry for each of "
+                f"{joined[0]} channels, got the shape {node.gains.shape}"
+            )
+        return joined
     (shape,) = shapes
     if isinstance(node, Convolution):
         _expect_map(node, shape)
@@ -44,6 +50,7 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         return (out, *_slide(node, shape, (height, width), node.stride, node.padding, node.dilation))
     if isinstance(node, AveragePool | MaxPool):
         _expect_map(node, shape)
+        _expect_channels(node, shape[0])
         return (shape[0], *_slide(node, shape, node.kernel, node.stride, node.padding, (1, 1)))
     if isinstance(node, Dense):
         _expect_weight(node, 2)
@@ -59,6 +66,10 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
             size *= length
         return (size,)
     _expect_channels(node, shape[0])
+    if isinstance(node, CountingNeuron) and node.start is not None and node.start.shape != shape:
+        raise GraphError(
+            f"{node.name}.start: expected one potential for each of the neurons {shape}, got {node.start.shape}"
+        )
     return shape
 
 
@@ -85,10 +96,11 @@ def _expect_weight(node: Convolution | Dense, dimensions: int) -> None:
 
 
 def _expect_channels(node: Node, channels: int) -> None:
-    """One entry per channel in every tensor, and one row in a table of thresholds; weights have their own shape."""
+    """One entry per channel in every tensor, and one row in a table of thresholds; weights and potentials have shapes
+    of their own."""
     for field, array in node.arrays.items():
         table = isinstance(node, CountingNeuron) and node.step is None and array.ndim == 2
-        if field != "weight" and (array.shape[:1] != (channels,) or (array.ndim > 1 and not table)):
+        if field not in ("weight", "start") and (array.shape[:1] != (channels,) or (array.ndim > 1 and not table)):
             raise GraphError(
                 f"{node.name}.{field}: expected one entry for each of {channels} channels, got the shape {array.shape}"
             )

@@ -1,30 +1,17 @@
 """Networks: the notation, the named networks, quantisers of activations and weights, capture."""
 
-from collections.abc import Callable
-
-from torch import nn
-
 from isospike.networks.activations import LevelActivation, calibrated, median, qcfs
 from isospike.networks.layers import Classifier, Layer, Pixels
 from isospike.networks.mobilenet import MobileNetV1, mobilenet_v1
+from isospike.networks.named import ARCHITECTURES, build_architecture
 from isospike.networks.network import Network, Quantisation, build_network
 from isospike.networks.notation import ConvolutionSpec, DenseSpec, LayerSpec, PoolSpec, parse_notation
+from isospike.networks.onnx_reader import read_onnx
 from isospike.networks.reference import CapturedNetwork, evaluate_capture
-from isospike.networks.resnet import ResNet, resnet18, resnet20, resnet34
+from isospike.networks.resnet import ResNet, resnet8, resnet18, resnet20, resnet34
 from isospike.networks.tracing import capture
 from isospike.networks.vgg import Vgg, vgg11, vgg15, vgg16
 from isospike.networks.weights import Binary, Int8, QuantisedWeight, Ternary, quantise_weight, split_weight
-
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
-    "vgg11": vgg11,
-    "vgg15": vgg15,
-    "vgg16": vgg16,
-    "resnet18": resnet18,
-    "resnet20": resnet20,
-    "resnet34": resnet34,
-    "mobilenet_v1": mobilenet_v1,
-}
-"""The named networks; each takes ``in_shape``, ``classes`` and options."""
 
 __all__ = [
     "ARCHITECTURES",
@@ -46,6 +33,7 @@ __all__ = [
     "ResNet",
     "Ternary",
     "Vgg",
+    "build_architecture",
     "build_network",
     "calibrated",
     "capture",
@@ -55,6 +43,8 @@ __all__ = [
     "parse_notation",
     "qcfs",
     "quantise_weight",
+    "read_onnx",
+    "resnet8",
     "resnet18",
     "resnet20",
     "resnet34",

@@ -66,9 +66,7 @@ class LevelActivation(nn.Module):
         """Apply the staircase to ``z`` of any shape."""
         if self.threshold is None:
             return _Staircase.apply(z, float(self.read_step()), self.levels)
-        levels = self.levels or 1
-        inside = torch.clamp(z / self.threshold, 0, 1) * levels + 0.5
-        return RoundTrip.apply(inside, torch.floor(inside)) * (self.threshold / levels)
+        return _LearnedStaircase.apply(z, self.threshold, self.levels or 1)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
@@ -122,15 +120,45 @@ class RoundTrip(torch.autograd.Function):
 class _Staircase(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, step: float, levels: int | None) -> Tensor:
-        if z.requires_grad:
-            inside = z > 0
-            if levels is not None:
-                inside &= z < step * levels
-            ctx.save_for_backward(inside)
+        ctx.save_for_backward(z)
+        ctx.ceiling = None if levels is None else step * levels
         count = z.div(step).add_(0.5).floor_().clamp_(0, levels)
         return count.mul_(step)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return gradient * inside, None, None
+        (z,) = ctx.saved_tensors
+        return _pass_inside(gradient, z, ctx.ceiling), None, None
+
+
+class _LearnedStaircase(torch.autograd.Function):
+    """The staircase up to a threshold that is learned.
+
+    With ``x = z / threshold``, ``y = count * threshold / levels`` the staircase and ``inside`` where ``0 < x < 1``,
+    backward ``dy/dz = inside`` and ``dy/dthreshold = count / levels - inside * x``. Source: Bu et al., ICLR 2022,
+    eq. 18; a few passes over the data, where a graph of elementary operations takes a dozen.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, threshold: Tensor, levels: int) -> Tensor:
+        height = threshold.detach()
+        x = z / height
+        count = x.clamp(0, 1).mul_(levels).add_(0.5).floor_()
+        ctx.save_for_backward(x, count)
+        ctx.levels = levels
+        return count * (height / levels)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, count = ctx.saved_tensors
+        to_z = _pass_inside(gradient, x, 1.0)
+        if not ctx.needs_input_grad[1]:
+            return to_z, None, None
+        return to_z, torch.addcmul((gradient * count).div_(ctx.levels), to_z, x, value=-1).sum().float(), None
+
+
+def _pass_inside(gradient: Tensor, z: Tensor, ceiling: float | None) -> Tensor:
+    """The gradient where ``0 < z < ceiling``, else 0, by the operator behind ReLU: many times faster on a CPU than a
+    product with a mask, and than what is behind hardtanh."""
+    inside = torch.ops.aten.threshold_backward(gradient, z, 0)
+    return inside if ceiling is None else torch.ops.aten.threshold_backward(inside, ceiling - z, 0)

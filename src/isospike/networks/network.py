@@ -15,7 +15,7 @@ from isospike.networks.notation import ConvolutionSpec, DenseSpec, PoolSpec, par
 from isospike.networks.weights import quantise_weight
 
 LEVELS = ("median", "qcfs", "none")
-WEIGHTS = ("float", "ternary", "binary", "int8")
+WEIGHTS = ("float", "ternary", "binary", "binary-centred", "int8")
 POOLS = ("conv", "avg", "max")
 
 
@@ -30,7 +30,8 @@ class Quantisation:
         encoder_bound: the same for the encoder (hidden layer 1); None for ``bound``.
         count: the number of levels L of qcfs.
         threshold: where the learned threshold of qcfs starts.
-        weights: of the hidden layers: "float", "ternary", "binary" or "int8".
+        weights: of the hidden layers: "float", "ternary", "binary", "binary-centred" (its latent weights centred and
+            clipped, as B-SNN trains) or "int8".
         ends: of the first and last layer, where ``weights`` are quantised: "float" or "int8". With float ``weights``
             every layer is in full precision.
 

@@ -69,8 +69,20 @@ class CapturedNetwork:
         """Logits (batch, classes) of ``images`` (batch, channel, height, width)."""
         return self.measure(images, (self.ann.readout.name,))[self.ann.readout.name]
 
-    def measure(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """What the nodes ``names`` give for ``images``, (batch, ...) each; nothing else is kept.
+    def replace(self, node: Node) -> None:
+        """Evaluate ``node`` from now on in place of the node of its name, which has the same inputs."""
+        self.operations[node.name] = self._make_operation(node)
+
+    def measure(
+        self, images: Tensor, names: Collection[str], summarise: Callable[[Tensor], Tensor] = lambda signal: signal
+    ) -> dict[str, Tensor]:
+        """What the nodes ``names`` give for ``images``, (batch, ...) each; nothing else is kept, and no node after the
+        last of them is evaluated.
+
+        Args:
+            images: (batch, channel, height, width).
+            names: of nodes.
+            summarise: makes less of each signal before it is kept.
 
         Raises:
             ConversionError: images of another shape or type than the graph takes.
@@ -78,12 +90,15 @@ class CapturedNetwork:
         self._check_images(images)
         signals: dict[str, Tensor] = {}
         kept: dict[str, Tensor] = {}
+        wanted = len(set(names))
         with torch.inference_mode():
             for node in self.ann:
                 sources = [signals[name] for name in node.inputs] if node.inputs else [images]
                 signals[node.name] = self.operations[node.name](*sources)
                 if node.name in names:
-                    kept[node.name] = signals[node.name]
+                    kept[node.name] = summarise(signals[node.name])
+                    if len(kept) == wanted:
+                        break
                 for source in set(node.inputs):
                     if self.last_use[source] == node.name:
                         del signals[source]
@@ -115,7 +130,9 @@ class CapturedNetwork:
         if isinstance(node, Rectifier):
             return lambda x: x.clamp(0, node.ceiling)
         if isinstance(node, Activation):
-            step = float(node.step)
+            step: float | Tensor = float(node.step)
+            if node.ratios is not None:
+                step = self._spread(step * node.ratios, len(self.ann.shapes[node.name]) + 1)
             return lambda z: torch.floor(z / step + 0.5).clamp_(0, node.levels) * step
         return self._make_affine(node)
 

@@ -89,6 +89,23 @@ class ResNet(nn.Module):
         return self.classifier(self.pool(self.blocks(self.stem(x))).flatten(1))
 
 
+def resnet8(
+    in_shape: InShape = (3, 32, 32),
+    classes: int = 10,
+    *,
+    stem: str | None = "cifar",
+    activation: Activation = nn.ReLU,
+    norm: bool = True,
+    bias: bool | None = None,
+    pool: str = "max",
+) -> ResNet:
+    """The smallest network of :func:`resnet20`'s family: stages of 1, 1, 1 blocks, 16 to 64 filters.
+
+    Source: He et al., CVPR 2016, section 4.2, with n = 1.
+    """
+    return ResNet((1, 1, 1), 16, in_shape, classes, stem=stem, activation=activation, norm=norm, bias=bias, pool=pool)
+
+
 def resnet18(
     in_shape: InShape = (3, 224, 224),
     classes: int = 1000,

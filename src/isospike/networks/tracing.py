@@ -24,6 +24,7 @@ from isospike.graph import (
 from isospike.networks.activations import LevelActivation
 from isospike.networks.exporting import export_module
 from isospike.networks.layers import Classifier, Layer, Pixels, SpikeDrop
+from isospike.networks.named import NamedNetwork
 from isospike.networks.network import Network
 from isospike.networks.translation import Normalisation, Translator
 from isospike.networks.weights import read_latent, split_weight
@@ -50,8 +51,8 @@ def capture(
     * else the graph takes float images as the module does (``Input.floats``).
 
     Args:
-        model: any module, on any device, in any mode. A network from :func:`isospike.networks.build_network` needs no
-            example.
+        model: any module, on any device, in any mode. A network from :func:`isospike.networks.build_network` or
+            ``build_architecture`` needs no example.
         example: images (batch of at least 2, channel, height, width) such as the module takes, float or uint8. Only
             their shape and type matter; the graph takes any number of images.
         pixels: mean and standard deviation of each channel, in units of 0 to 1.
@@ -64,7 +65,9 @@ def capture(
             not fit; values that are NaN or infinite.
     """
     model = _unwrap(model)
-    if isinstance(model, Network):
+    if isinstance(model, NamedNetwork):
+        example = torch.zeros(2, *model.in_shape, dtype=torch.uint8) if example is None else example
+    elif isinstance(model, Network):
         return _capture_network(model)
     if example is None or example.dim() != 4 or len(example) < 2:
         came = "none" if example is None else f"the shape {tuple(example.shape)}"

@@ -42,12 +42,29 @@ class Ternary(QuantisedWeight):
 
 
 class Binary(QuantisedWeight):
-    """``mean|w| per filter * sign(w)``, with sign(0) = 1. Source: XNOR-Net (Rastegari et al., 2016, eq. 6)."""
+    """``mean|w| per filter * sign(w)``, with sign(0) = 1. Source: XNOR-Net (Rastegari et al., 2016, eq. 6).
+
+    With ``centred``, w is first centred over its input channels and clipped to -1 .. 1; while training, the latent
+    weights themselves are, before each forward pass. Source: the XNOR-Net training that B-SNN (Lu and Sengupta, 2020)
+    uses; there the gradient is scaled too, here it passes straight through.
+    """
+
+    def __init__(self, centred: bool = False) -> None:
+        super().__init__()
+        self.centred = centred
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`QuantisedWeight`."""
+        latent = _centre(latent) if self.centred else latent
         scale = latent.abs().flatten(1).mean(1, dtype=torch.float64).float()
         return torch.where(latent < 0, -1, 1).to(torch.int8), scale
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """See :class:`QuantisedWeight`."""
+        if self.centred and self.training and latent.requires_grad and torch.is_grad_enabled():
+            with torch.no_grad():
+                latent.copy_(_centre(latent))
+        return super().forward(latent)
 
 
 class Int8(QuantisedWeight):
@@ -69,14 +86,20 @@ class Int8(QuantisedWeight):
 
 
 def quantise_weight(module: nn.Module, weights: str, per_channel: bool = True) -> None:
-    """Register the quantiser called ``weights`` ("float", "ternary", "binary", "int8") on ``module.weight``.
+    """Register the quantiser called ``weights`` ("float", "ternary", "binary", "binary-centred", "int8") on
+    ``module.weight``.
 
     Raises:
         ConversionError: unknown name.
     """
     if weights == "float":
         return
-    kinds: dict[str, QuantisedWeight] = {"ternary": Ternary(), "binary": Binary(), "int8": Int8(per_channel)}
+    kinds: dict[str, QuantisedWeight] = {
+        "ternary": Ternary(),
+        "binary": Binary(),
+        "binary-centred": Binary(centred=True),
+        "int8": Int8(per_channel),
+    }
     if weights not in kinds:
         raise ConversionError(f"weights: unknown quantiser {weights!r}; expected float, {', '.join(kinds)}")
     parametrize.register_parametrization(module, "weight", kinds[weights])
@@ -109,6 +132,12 @@ def _find_quantiser(module: nn.Module) -> QuantisedWeight | None:
             "use isospike.networks.quantise_weight"
         )
     return quantiser
+
+
+def _centre(weight: Tensor) -> Tensor:
+    """Without its mean over input channels (or features), clipped to -1 .. 1; a single input has no mean to lose."""
+    centred = weight - weight.mean(1, keepdim=True) if weight.shape[1] > 1 else weight
+    return centred.clamp(-1, 1)
 
 
 def _per_channel(scale: Tensor, weight: Tensor) -> Tensor:

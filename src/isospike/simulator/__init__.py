@@ -1,6 +1,8 @@
-"""The simulator: the readable time loop in PyTorch."""
+"""The simulator: the readable time loop in PyTorch, and the same run in the integer engine."""
 
+from isospike.simulator.native import ENGINES
+from isospike.simulator.rate_trace import trace_spikes
 from isospike.simulator.recording import Simulation
 from isospike.simulator.time_loop import PROPAGATIONS, simulate
 
-__all__ = ["PROPAGATIONS", "Simulation", "simulate"]
+__all__ = ["ENGINES", "PROPAGATIONS", "Simulation", "simulate", "trace_spikes"]

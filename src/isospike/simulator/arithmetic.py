@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from isospike.errors import SimulationError
-from isospike.graph import SpikingGraph, bound_signals
+from isospike.graph import SpikingGraph, bound_membranes, bound_signals
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
 _EXACT_BITS = {torch.float32: 24, torch.float64: 53, torch.int64: 53}
@@ -33,7 +33,8 @@ def choose_dtype(graph: SpikingGraph, name: str, device: torch.device) -> torch.
             layer = next(node.name for node in graph if any(a.dtype == np.float64 for a in node.arrays.values()))
             raise SimulationError(f"{layer}: int64 simulation expects integers, got floats: use dtype float64")
         return torch.float64 if name == "auto" else DTYPES[name]
-    bits = max(int(bound.magnitude.max()).bit_length() for bound in bound_signals(graph, graph.t_max or 1).values())
+    bounds = [*bound_signals(graph, graph.t_max or 1).values(), *bound_membranes(graph).values()]
+    bits = max(int(bound.magnitude.max()).bit_length() for bound in bounds)
     if name == "auto":
         plain = torch.get_float32_matmul_precision() == "highest" and torch.backends.mkldnn.is_available()
         exact = bits <= _EXACT_BITS[torch.float32] and device.type == "cpu" and plain

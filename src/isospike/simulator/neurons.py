@@ -84,7 +84,12 @@ def fire(deserved: Tensor, count: Tensor, limit: int) -> Tensor:
 
 
 def pool_counts(counts: Tensor, node: MaxPool) -> Tensor:
-    """The largest count in each window: what a max-pool tracker must have emitted."""
+    """The largest count in each window, or the smallest where the node's sign is -1: what a max-pool tracker must have
+    emitted."""
     carrier = torch.float64 if counts.dtype is torch.int64 else counts.dtype
-    pooled = functional.max_pool2d(counts.to(carrier), node.kernel, node.stride, node.padding)
+    rising = counts.to(carrier)
+    if node.signs is None:
+        return functional.max_pool2d(rising, node.kernel, node.stride, node.padding).to(counts.dtype)
+    signs = per_channel(to_tensor(node.signs, carrier, counts.device), counts.dim())
+    pooled = signs * functional.max_pool2d(signs * rising, node.kernel, node.stride, node.padding)
     return pooled.to(counts.dtype)

@@ -55,10 +55,10 @@ class Recorder:
         return magnitude
 
     def record_work(self, step: int, images: Tensor, layer: str, magnitude: Tensor, synapses: Tensor) -> None:
-        """Note the synapses that spikes of these magnitudes (batch, height, width) or (batch,) reached."""
+        """Add the synapses that spikes of these magnitudes (batch, height, width) or (batch,) reached."""
         work = magnitude * synapses
         total = work.flatten(1).sum(1) if work.dim() > 1 else work
-        self.sops[layer][step, images] = total.to("cpu", torch.int64)
+        self.sops[layer][step, images] += total.to("cpu", torch.int64)
 
     def record_answer(self, step: int, images: Tensor, logits: Tensor, settled: Tensor) -> None:
         """Note the logits and who has settled, for this step and all after it until the next note."""

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from isospike.errors import SimulationError
 from isospike.graph import (
+    Add,
+    Concatenate,
+    Convolution,
     CountingNeuron,
     Input,
     MaxPool,
@@ -16,11 +19,13 @@ from isospike.graph import (
     bound_membranes,
 )
 from isospike.graph.nodes import is_integer
-from isospike.metrics import measure_reach
+from isospike.metrics import list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
 from isospike.simulator.faults import Losses
-from isospike.simulator.linear import make_linear
+from isospike.simulator.linear import make_joint, make_linear
+from isospike.simulator.native import prepare_engine, run_engine
 from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
+from isospike.simulator.rate_loop import RateNetwork
 from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
 
 PROPAGATIONS = ("within-step", "layer-per-step")
@@ -31,6 +36,7 @@ def simulate(
     images: Tensor,
     steps: int | None = None,
     *,
+    engine: str = "auto",
     dtype: str = "auto",
     batch_size: int = 256,
     early_stop: bool = True,
@@ -52,7 +58,9 @@ def simulate(
         graph: a converted graph.
         images: uint8 (batch, channel, height, width).
         steps: time steps, at most the graph's T_max, which is the default.
-        dtype: "auto", "float32", "float64" or "int64" (see :func:`choose_dtype`).
+        engine: "cpp" (the integer engine), "torch" (this time loop), or "auto": the engine on the CPU for integer
+            graphs and options that it serves, with the same results.
+        dtype: of "torch": "auto", "float32", "float64" or "int64" (see :func:`choose_dtype`).
         batch_size: images simulated together.
         early_stop: whether settled images are left out of later steps; it changes no result, but for
             rounding where weights are floats.
@@ -79,7 +87,11 @@ def simulate(
         )
     if not 0 <= encoder_drop <= 1:
         raise SimulationError(f"noise.encoder_drop: expected a probability from 0 to 1, got {encoder_drop}")
-    network = _Network(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop)
+    options = {"dtype": dtype, "device": device, "propagation": propagation, "encoder_drop": encoder_drop}
+    if native := prepare_engine(engine, graph, steps, **options):
+        return run_engine(native, images, batch_size, keep_counts, on_batch)
+    kind = RateNetwork if graph.is_rate_coded else _Network
+    network = kind(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop)
     parts, done = [], 0
     with torch.inference_mode():
         for batch in images.split(batch_size):
@@ -99,12 +111,15 @@ class _Network:
         self.dtype = choose_dtype(graph, dtype, device)
         membranes = bound_membranes(graph)
         self.linear = {}
+        self.joints = {}
         self.thresholds = {}
         for node in graph:
             if isinstance(node, CountingNeuron):
                 dimensions = len(graph.shapes[node.name]) + 1
                 bits = membranes[node.name].bits if node.fraction_bits is not None else 0
                 self.thresholds[node.name] = make_thresholds(node, dimensions, self.dtype, bits, device)
+            elif isinstance(node, Add | Concatenate):
+                self.joints[node.name] = make_joint(node, self.dtype, device)
             elif not isinstance(node, Input | Readout | MaxPool):
                 self.linear[node.name] = make_linear(node, self.dtype, device)
         self.offset = per_channel(to_tensor(graph.input.offset, self.dtype, device), 4)
@@ -119,7 +134,7 @@ class _Network:
     ) -> Simulation:
         """Simulate one batch."""
         spiking = [node.name for node in self.graph.spiking]
-        layers = [node.name for node in self.graph.synapses[1:]]
+        layers = list_working_layers(self.graph)
         recorder = Recorder(steps, len(images), len(self.bias), spiking, layers)
         state = _State(self.graph, len(images), self.dtype, self.device, keep_counts)
         state.losses = Losses(self.drop, len(images), generator)
@@ -156,9 +171,27 @@ class _Network:
                 if incoming is not None:
                     state.sums[node.name] += incoming
                 logits = self._read(state.sums[node.name], node)
+            elif isinstance(node, Add | Concatenate):
+                signals[node.name] = self._join(node, [signals[name] for name in node.inputs])
             else:
-                signals[node.name] = None if incoming is None else self.linear[node.name](incoming)
+                signals[node.name] = None if incoming is None else self._transmit(node, incoming)
         return settled, logits
+
+    def _transmit(self, node: Node, incoming: Tensor) -> Tensor:
+        """A linear node; a convolution only of the images whose spikes come in: layers fall silent one by one."""
+        busy = incoming.flatten(1).any(1) if isinstance(node, Convolution) else None
+        if busy is None or bool(busy.all()):
+            return self.linear[node.name](incoming)
+        result = incoming.new_zeros(len(incoming), *self.graph.shapes[node.name])
+        if bool(busy.any()):
+            result[busy] = self.linear[node.name](incoming[busy])
+        return result
+
+    def _join(self, node: Node, incoming: list[Tensor | None]) -> Tensor | None:
+        """Branches that meet; None where none of them brings anything."""
+        if all(signal is None for signal in incoming):
+            return None
+        return self.joints[node.name](incoming, [self.graph.shapes[name] for name in node.inputs])
 
     def _integrate(self, node: CountingNeuron | MaxPool, incoming: Tensor | None, state: "_State") -> Tensor:
         """Add the current (or the spikes to be pooled) and give the count that is deserved."""
@@ -210,6 +243,8 @@ class _State:
             if isinstance(node, CountingNeuron | MaxPool | Readout):
                 shape = graph.shapes[node.inputs[0]]
                 self.sums[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
+            if isinstance(node, CountingNeuron) and node.start is not None:
+                self.sums[node.name] += to_tensor(node.start, dtype, device)
         for node in graph.spiking:
             shape = graph.shapes[node.name]
             self.counts[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
@@ -241,8 +276,10 @@ def _check_steps(graph: SpikingGraph, steps: int | None) -> int:
 
 def _check_images(graph: SpikingGraph, images: Tensor) -> None:
     expected = graph.input.shape
-    if images.dtype is not torch.uint8 or images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
+    fits = images.is_floating_point() if graph.input.floats else images.dtype is torch.uint8
+    if not fits or images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
+        kind = "float" if graph.input.floats else "uint8"
         raise SimulationError(
-            f"images: expected uint8 (batch, {', '.join(map(str, expected))}) with at least one image, got "
+            f"images: expected {kind} (batch, {', '.join(map(str, expected))}) with at least one image, got "
             f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
         )

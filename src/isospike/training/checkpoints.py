@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isospike.data import Augmentation, ImageSet
+from isospike.data import Augmentation, Images, ImageStream
 from isospike.errors import FileError, TrainingError
 from isospike.files import read_json, read_tensors, write_json, write_tensors
 from isospike.training.configuration import TrainingConfig
@@ -24,21 +24,28 @@ INDEX = "checkpoint.json"
 
 
 def describe_run(
-    model: nn.Module, config: TrainingConfig, augmentation: Augmentation | None, data: ImageSet
+    model: nn.Module, config: TrainingConfig, augmentation: Augmentation | None, data: Images
 ) -> dict[str, Any]:
     """What must be the same for a training to go on: every setting, every module as built, and the images."""
-    images = data.to("cpu")
-    pixels = zlib.crc32(images.images.contiguous().numpy().data)
     facts = {
         **{f"train.{key}": value for key, value in asdict(config).items()},
         **{f"augmentation.{key}": value for key, value in asdict(augmentation or Augmentation()).items()},
         **{f"network.{name}": f"{type(part).__name__}({part.extra_repr()})" for name, part in model.named_modules()},
-        "data.images": len(images),
-        "data.shape": images.shape,
-        "data.checksum": f"{zlib.crc32(images.labels.contiguous().numpy().data, pixels):08x}",
+        "data.images": len(data),
+        "data.shape": data.shape,
+        "data.checksum": _checksum(data),
     }
     described: dict[str, Any] = json.loads(json.dumps(facts))
     return described
+
+
+def _checksum(data: Images) -> str:
+    """Of pixels and labels; of a stream, whose images nobody has seen yet, of its place and framing."""
+    if isinstance(data, ImageStream):
+        return f"{zlib.crc32(repr((data.rows.place, data.classes, data.framing)).encode()):08x}"
+    images = data.to("cpu")
+    pixels = zlib.crc32(images.images.contiguous().numpy().data)
+    return f"{zlib.crc32(images.labels.contiguous().numpy().data, pixels):08x}"
 
 
 def write_checkpoint(

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from isospike.data import ImageSet
+from isospike.data import Images
 from isospike.errors import TrainingError
-from isospike.training.processes import gather_sum, own_slice, start_accelerator
+from isospike.training.processes import gather_sum, start_accelerator
+from isospike.training.shares import count_share, share_images
 
 
 def evaluate(
     model: nn.Module,
-    data: ImageSet,
+    data: Images,
     *,
     batch_size: int = 500,
     device: str = "cpu",
@@ -43,20 +44,20 @@ def evaluate(
         raise TrainingError(f"evaluate: got {len(data)} images in batches of {batch_size}, expected 1 or more of both")
     accelerator = start_accelerator(device)
     model.to(accelerator.device)
-    own = own_slice(-(-len(data) // batch_size), accelerator)
-    start, stop = own.start * batch_size, min(own.stop * batch_size, len(data))
+    share, done = count_share(data, batch_size, accelerator), 0
     correct = torch.zeros((), dtype=torch.int64, device=accelerator.device)
     with _keep_modes(model), torch.inference_mode():
         model.eval()
-        for first in range(start, stop, batch_size):
-            last = min(first + batch_size, stop)
-            labels = data.labels[first:last].to(accelerator.device, non_blocking=True)
-            logits = model(data.images[first:last].to(accelerator.device, non_blocking=True))
+        for _, batch in share_images(data, batch_size, batch_size, accelerator):
+            labels = batch.labels.to(accelerator.device, non_blocking=True)
+            logits = model(batch.images.to(accelerator.device, non_blocking=True))
             _check_logits(logits, len(labels))
             correct += (logits.argmax(dim=1) == labels).sum()
+            done += len(batch)
             if on_batch is not None:
-                on_batch(last - start, stop - start)
-    return int(gather_sum(accelerator, correct)) / len(data)
+                on_batch(done, share)
+    seen = torch.tensor(done, device=accelerator.device)
+    return int(gather_sum(accelerator, correct)) / int(gather_sum(accelerator, seen))
 
 
 def _check_logits(logits: Tensor, images: int) -> None:

@@ -6,24 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from isospike.data import Augmentation, ImageSet, augment
+from isospike.data import Augmentation, Images, ImageSet, ImageStream, augment
 from isospike.errors import TrainingError
 from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
 from isospike.training.configuration import TrainingConfig, schedule_rate
+from isospike.training.feeding import Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
 from isospike.training.optimisers import build_optimiser
-from isospike.training.processes import gather_sum, own_slice, share_buffers, start_accelerator
+from isospike.training.processes import gather_sum, share_buffers, start_accelerator
 
 
 def train(
     model: nn.Module,
-    data: ImageSet,
+    data: Images,
     config: TrainingConfig,
     *,
     augmentation: Augmentation | None = None,
@@ -39,7 +39,8 @@ def train(
 
     Arguments:
         model: takes uint8 images (n, channel, height, width), returns logits (n, classes); left in training mode.
-        data: the images, held on ``device`` whole; each process takes its slice of each batch of a common order.
+        data: the images: a set is held on ``device`` whole, and each process takes its slice of each batch of a common
+            order; of a stream each process reads its share.
         config: the settings.
         augmentation: how to vary the images; None leaves them.
         folder: where checkpoints go; with several machines, a folder that all of them see. None writes nothing.
@@ -63,9 +64,10 @@ def train(
     optimiser = build_optimiser(model, config)
     history = [] if folder is None else read_checkpoint(folder, run, model, optimiser)
     _check_agreement(accelerator, len(history))
-    objective = accelerator.prepare_model(_Objective(model, config, int(data.labels.max()), accelerator))
-    varied, placed = augmentation or Augmentation(), data.to(accelerator.device)
-    session = _Session(accelerator, objective, optimiser, placed, config, varied, on_step)
+    objective = accelerator.prepare_model(_Objective(model, config, _find_highest(data), accelerator))
+    feed = make_feed(data, config.batch_size, config.seed, accelerator)
+    steps = len(data) // config.batch_size
+    session = _Session(accelerator, objective, optimiser, feed, steps, config, augmentation or Augmentation(), on_step)
     try:
         for epoch in range(len(history), config.epochs):
             model.train()
@@ -111,7 +113,8 @@ class _Session:
     accelerator: Accelerator
     objective: nn.Module
     optimiser: torch.optim.Optimizer
-    data: ImageSet
+    feed: Feed
+    steps: int
     config: TrainingConfig
     augmentation: Augmentation
     on_step: Callable[[int, int], None] | None
@@ -119,18 +122,14 @@ class _Session:
 
 def _run_epoch(session: _Session, epoch: int) -> EpochReport:
     started = time.perf_counter()
-    config, accelerator, data = session.config, session.accelerator, session.data
-    device, steps = accelerator.device, len(data) // config.batch_size
-    order = torch.randperm(len(data), generator=_seed(torch.Generator(), config.seed, epoch)).to(device)
-    generator = _seed(torch.Generator(device), config.seed, epoch, accelerator.process_index + 1)
-    own = own_slice(config.batch_size, accelerator)
+    config, accelerator, steps = session.config, session.accelerator, session.steps
+    device = accelerator.device
+    generator = seed_from(torch.Generator(device), config.seed, epoch, accelerator.process_index + 1)
     total, rate = torch.zeros((), dtype=torch.float64, device=device), 0.0
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         # Layers that draw, such as dropout, draw the same after a resumption.
         torch.manual_seed(generator.initial_seed())
-        for step in range(steps):
-            start = step * config.batch_size
-            batch = data.select(order[start + own.start : start + own.stop])
+        for step, batch in enumerate(session.feed.read(epoch)):
             rate = schedule_rate(config, epoch * steps + step, config.epochs * steps)
             # The sum stays on the device: reading it at each step would make the device wait for Python.
             total += _run_step(session, batch, generator, rate)
@@ -144,7 +143,7 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
 def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, rate: float) -> Tensor:
     images = augment(batch.images, session.augmentation, generator)
     if session.config.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = _place_channels_last(images)
     loss: Tensor = session.objective(images, batch.labels)
     session.accelerator.backward(loss)
     if session.config.gradient_clip is not None:
@@ -154,6 +153,14 @@ def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, ra
     session.optimiser.step()
     session.optimiser.zero_grad(set_to_none=True)
     return loss.detach()
+
+
+def _place_channels_last(images: Tensor) -> Tensor:
+    """Images with the channels innermost in memory. One channel is innermost however it is placed, but PyTorch then
+    takes the strides that say so for the other layout, and every later operation pays for two layouts that meet."""
+    placed = images.contiguous(memory_format=torch.channels_last)
+    _, channels, height, width = placed.shape
+    return placed.as_strided(placed.shape, (channels * height * width, 1, width * channels, channels))
 
 
 def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
@@ -174,13 +181,12 @@ def _check_loss(report: EpochReport, config: TrainingConfig, folder: Path | None
     )
 
 
-def _seed(generator: torch.Generator, *key: int) -> torch.Generator:
-    """Seed from several numbers, so that neighbouring seeds, epochs and processes share nothing."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return generator.manual_seed(int(state >> np.uint64(1)))
+def _find_highest(data: Images) -> int:
+    """The highest label that may come."""
+    return data.classes - 1 if isinstance(data, ImageStream) else int(data.labels.max())
 
 
-def _check_sizes(data: ImageSet, config: TrainingConfig, accelerator: Accelerator) -> None:
+def _check_sizes(data: Images, config: TrainingConfig, accelerator: Accelerator) -> None:
     if len(data) < config.batch_size:
         raise TrainingError(
             f"train.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "

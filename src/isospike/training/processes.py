@@ -89,6 +89,19 @@ def gather_sum(accelerator: Accelerator, tensor: Tensor) -> Tensor:
     return total
 
 
+def gather_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
+    """The rows (dimension 0) of every process's tensor one after another, in the order of the processes; on every
+    process. They may have different numbers of rows, none included."""
+    if accelerator.num_processes == 1:
+        return rows
+    place = accelerator.device
+    lengths = accelerator.gather(torch.tensor([len(rows)], device=place)).tolist()
+    padded = rows.new_zeros(max(lengths), *rows.shape[1:], device=place)
+    padded[: len(rows)] = rows.to(place)
+    parts = accelerator.gather(padded[None])
+    return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)]).to(rows.device)
+
+
 def share_buffers(accelerator: Accelerator, model: torch.nn.Module) -> None:
     """Give all processes the same buffers.
 

@@ -17,14 +17,17 @@ Events::Events(size_t positions, uint32_t steps)
 
 EventSink Events::open() {
     std::fill(active_.begin(), active_.end(), 0);
-    return {items_.data(), start_.data(), positive_.data(), active_.data(), steps_, words_, 0, items_.size(), this, grow};
+    return {
+        items_.data(), start_.data(), positive_.data(), active_.data(), steps_, words_, 0, items_.size(), this, grow};
 }
 
 void Events::close_slot(EventSink& sink, size_t slot, size_t positive) {
     sink.positive[slot] = static_cast<uint32_t>(positive);
     sink.start[slot + 1] = static_cast<uint32_t>(sink.size);
     const size_t step = slot % sink.steps;
-    if (sink.start[slot] != sink.size) sink.active[slot / sink.steps * sink.words + step / 64] |= uint64_t{1} << (step % 64);
+    if (sink.start[slot] != sink.size) {
+        sink.active[slot / sink.steps * sink.words + step / 64] |= uint64_t{1} << (step % 64);
+    }
 }
 
 void Events::reserve(EventSink& sink, size_t need) {

@@ -20,6 +20,11 @@ struct Kernels {
     void (*add_wide_rows)(
         int32_t* target, const int32_t* weights, uint32_t width, const WeightedRow* list, size_t count);
 
+    // target[i] += the sum of `plus` rows minus that of the `minus` rows after them; `most` rows fit in 16 bits.
+    void (*add_unit_rows)(
+        int32_t* target, const int16_t* weights, uint32_t width, const uint32_t* rows, size_t plus, size_t minus,
+        size_t most);
+
     // One step of the neurons at one position, into `slot` of the sink; true where all agree afterwards. `changed`: the
     // membrane has moved.
     bool (*step_neurons)(

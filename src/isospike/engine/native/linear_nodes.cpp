@@ -1,6 +1,7 @@
 #include "linear_nodes.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 namespace isospike {
@@ -14,9 +15,11 @@ struct PixelState : State {
 
 // What comes in at each step, where that is not spikes; empty for a step that brings nothing.
 struct FrameState : State {
-    FrameState(uint32_t steps, size_t groups) : frames(steps), lists(groups) {}
+    FrameState(uint32_t steps, size_t groups, size_t rows) : frames(steps), lists(groups), list(rows + 1) {}
     std::vector<std::vector<int32_t>> frames;
-    std::vector<std::vector<WeightedRow>> lists;
+    std::vector<std::vector<WeightedRow>> lists;  // by group
+    std::vector<WeightedRow> list;                // a whole receptive field, and one more
+    std::vector<uint32_t> units;
 };
 
 struct FlattenState : State {
@@ -78,6 +81,11 @@ Rows::Rows(const int32_t* weight, const Window& window, int32_t out_channels, in
         return w >= std::numeric_limits<int16_t>::min() && w <= std::numeric_limits<int16_t>::max();
     });
     narrow ? narrow_.resize(size) : wide_.resize(size);
+    int32_t largest = 1;
+    for (size_t i = 0; narrow && i < size; ++i) largest = std::max(largest, std::abs(weight[i]));
+    most_ = narrow && largest <= std::numeric_limits<int16_t>::max()
+                ? static_cast<size_t>(std::numeric_limits<int16_t>::max() / largest)
+                : 0;
     for (size_t out = 0; out < static_cast<size_t>(out_channels); ++out) {
         for (size_t in = 0; in < in_group_; ++in) {
             for (size_t tap = 0; tap < taps_; ++tap) {
@@ -99,21 +107,29 @@ uint32_t Rows::row_of(size_t tap, size_t channel) const {
 }
 
 void Rows::add(
-    const Kernels& kernels, int32_t* target, size_t group, const std::vector<WeightedRow>& list) const {
+    const Kernels& kernels, int32_t* target, size_t group, const WeightedRow* list, size_t count) const {
     const auto width = static_cast<uint32_t>(out_group_);
     target += group * out_group_;
     if (wide_.empty()) {
-        kernels.add_rows(target, narrow_.data(), width, list.data(), list.size());
+        kernels.add_rows(target, narrow_.data(), width, list, count);
     } else {
-        kernels.add_wide_rows(target, wide_.data(), width, list.data(), list.size());
+        kernels.add_wide_rows(target, wide_.data(), width, list, count);
     }
+}
+
+void Rows::add_units(
+    const Kernels& kernels, int32_t* target, const uint32_t* rows, size_t plus, size_t minus) const {
+    kernels.add_unit_rows(target, narrow_.data(), static_cast<uint32_t>(out_group_), rows, plus, minus, most_);
 }
 
 ConvolutionNode::ConvolutionNode(size_t number, Shape shape, const Node& source, const Window& window, Rows rows)
     : Node(number, shape), source_(source), window_(window), rows_(std::move(rows)) {}
 
 std::unique_ptr<State> ConvolutionNode::make_state(uint32_t steps) const {
-    return std::make_unique<FrameState>(steps, rows_.groups());
+    const bool whole = !source_.most_repeats() && rows_.groups() == 1;
+    const size_t taps = static_cast<size_t>(window_.kernel_height) * static_cast<size_t>(window_.kernel_width);
+    return std::make_unique<FrameState>(
+        steps, rows_.groups(), whole ? taps * static_cast<size_t>(window_.in_channels) : 0);
 }
 
 void ConvolutionNode::run(Workspace& workspace) const {
@@ -134,6 +150,13 @@ void ConvolutionNode::run(Workspace& workspace) const {
 
 bool ConvolutionNode::add(Workspace& workspace, size_t position, uint32_t step, int32_t* target) const {
     auto& state = state_of<FrameState>(workspace, *this);
+    if (!source_.most_repeats() && rows_.groups() == 1) {
+        if (state.frames[step].empty()) return false;
+        const size_t count = list_frame(state.frames[step].data(), position, state.list.data());
+        rows_.add(workspace.kernels, target, 0, state.list.data(), count);
+        return count != 0;
+    }
+    if (source_.most_repeats() && rows_.takes_units()) return add_events(workspace, position, step, target);
     for (auto& list : state.lists) list.clear();
     if (source_.most_repeats()) {
         const Events& events = *source_.find_events(workspace);
@@ -142,16 +165,40 @@ bool ConvolutionNode::add(Workspace& workspace, size_t position, uint32_t step, 
         });
     } else if (const auto& frame = state.frames[step]; !frame.empty()) {
         visit_window(window_, position, [&](size_t tap, size_t from) {
-            list_frame(frame.data() + from * static_cast<size_t>(window_.in_channels), tap, state.lists);
+            list_grouped_frame(frame.data() + from * static_cast<size_t>(window_.in_channels), tap, state.lists);
         });
     }
     bool any = false;
     for (size_t group = 0; group < state.lists.size(); ++group) {
         if (state.lists[group].empty()) continue;
         any = true;
-        rows_.add(workspace.kernels, target, group, state.lists[group]);
+        rows_.add(workspace.kernels, target, group, state.lists[group].data(), state.lists[group].size());
     }
     return any;
+}
+
+bool ConvolutionNode::add_events(Workspace& workspace, size_t position, uint32_t step, int32_t* target) const {
+    const EventView view = source_.find_events(workspace)->view();
+    size_t size = 0, plus = 0;
+    visit_window(window_, position, [&](size_t, size_t from) {
+        const size_t slot = from * workspace.steps + step;
+        size += view.start[slot + 1] - view.start[slot];
+        plus += view.positive[slot];
+    });
+    if (!size) return false;
+    auto& units = state_of<FrameState>(workspace, *this).units;
+    if (units.size() < size) units.resize(size);
+    uint32_t* positive = units.data();
+    uint32_t* negative = units.data() + plus;
+    visit_window(window_, position, [&](size_t tap, size_t from) {
+        const size_t slot = from * workspace.steps + step;
+        const uint32_t start = view.start[slot], end = view.start[slot + 1], middle = start + view.positive[slot];
+        const auto first = static_cast<uint32_t>(tap * static_cast<size_t>(window_.in_channels));
+        for (uint32_t i = start; i < middle; ++i) *positive++ = first + view.items[i];
+        for (uint32_t i = middle; i < end; ++i) *negative++ = first + view.items[i];
+    });
+    rows_.add_units(workspace.kernels, target, units.data(), plus, size - plus);
+    return true;
 }
 
 void ConvolutionNode::list_events(const Events& events, size_t tap, size_t slot, Lists& lists) const {
@@ -163,23 +210,24 @@ void ConvolutionNode::list_events(const Events& events, size_t tap, size_t slot,
     }
 }
 
-void ConvolutionNode::list_frame(const int32_t* frame, size_t tap, Lists& lists) const {
+// Lists the rows of what is not 0, without branches: every value is written, and the next one over it where it was 0.
+size_t ConvolutionNode::list_frame(const int32_t* frame, size_t position, WeightedRow* list) const {
     const auto channels = static_cast<size_t>(window_.in_channels);
-    if (lists.size() > 1) {
-        for (size_t c = 0; c < channels; ++c) {
-            if (frame[c]) lists[rows_.group_of(c)].push_back({rows_.row_of(tap, c), frame[c]});
+    size_t size = 0;
+    visit_runs(window_, position, [&](size_t tap, size_t from, size_t length) {
+        const int32_t* const values = frame + from * channels;
+        for (size_t i = 0; i < length * channels; ++i) {
+            list[size] = {static_cast<uint32_t>(tap * channels + i), values[i]};
+            size += values[i] != 0;
         }
-        return;
+    });
+    return size;
+}
+
+void ConvolutionNode::list_grouped_frame(const int32_t* frame, size_t tap, Lists& lists) const {
+    for (size_t c = 0; c < static_cast<size_t>(window_.in_channels); ++c) {
+        if (frame[c]) lists[rows_.group_of(c)].push_back({rows_.row_of(tap, c), frame[c]});
     }
-    // without branches: every value is written, and the next one over it where it was 0
-    auto& list = lists.front();
-    size_t size = list.size();
-    list.resize(size + channels);
-    for (size_t c = 0; c < channels; ++c) {
-        list[size] = {static_cast<uint32_t>(tap * channels + c), frame[c]};
-        size += frame[c] != 0;
-    }
-    list.resize(size);
 }
 
 SumPoolNode::SumPoolNode(size_t number, Shape shape, const Node& source, const Window& window)

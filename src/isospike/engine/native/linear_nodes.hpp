@@ -1,6 +1,8 @@
 // Nodes that give sums: pixels, convolutions (a dense layer is one whose kernel is the whole map), pools, flattening.
 #pragma once
 
+#include <algorithm>
+
 #include "node.hpp"
 
 namespace isospike {
@@ -27,8 +29,12 @@ class Rows {
     size_t group_of(size_t channel) const { return channel / in_group_; }
     uint32_t row_of(size_t tap, size_t channel) const;
 
-    // Adds the rows of one group.
-    void add(const Kernels&, int32_t* target, size_t group, const std::vector<WeightedRow>& list) const;
+    // Adds `count` rows of one group.
+    void add(const Kernels&, int32_t* target, size_t group, const WeightedRow* list, size_t count) const;
+
+    // Adds `plus` rows and subtracts the `minus` rows after them, where there is one group of weights of 16 bits.
+    void add_units(const Kernels&, int32_t* target, const uint32_t* rows, size_t plus, size_t minus) const;
+    bool takes_units() const { return groups_ == 1 && most_ != 0; }
 
     size_t groups() const { return groups_; }
 
@@ -36,6 +42,7 @@ class Rows {
     size_t taps_, groups_, in_group_, out_group_;
     std::vector<int16_t> narrow_;
     std::vector<int32_t> wide_;
+    size_t most_;  // rows whose sum 16 bits hold; 0 where weights are wider
 };
 
 class ConvolutionNode : public Node {
@@ -48,8 +55,10 @@ class ConvolutionNode : public Node {
 
   private:
     using Lists = std::vector<std::vector<WeightedRow>>;  // by group
+    bool add_events(Workspace&, size_t position, uint32_t step, int32_t* target) const;
     void list_events(const Events&, size_t tap, size_t slot, Lists& lists) const;
-    void list_frame(const int32_t* frame, size_t tap, Lists& lists) const;
+    size_t list_frame(const int32_t* frame, size_t position, WeightedRow* list) const;
+    void list_grouped_frame(const int32_t* frame, size_t tap, Lists& lists) const;
 
     const Node& source_;
     Window window_;
@@ -94,6 +103,26 @@ void visit_window(const Window& w, size_t position, Visit visit) {
             if (in_x < 0 || in_x >= w.in_width) continue;
             visit(static_cast<size_t>(ky * w.kernel_width + kx), static_cast<size_t>(in_y * w.in_width + in_x));
         }
+    }
+}
+
+// Calls visit(first tap, first input position, length) for runs of kernel positions whose inputs lie side by side.
+template <class Visit>
+void visit_runs(const Window& w, size_t position, Visit visit) {
+    if (w.dilation_width != 1) {
+        visit_window(w, position, [&](size_t tap, size_t from) { visit(tap, from, size_t{1}); });
+        return;
+    }
+    const int y = static_cast<int>(position) / w.out_width, x = static_cast<int>(position) % w.out_width;
+    const int left = x * w.stride_width - w.padding_width;
+    const int first = std::max(0, -left), last = std::min(w.kernel_width, w.in_width - left);
+    if (first >= last) return;
+    for (int ky = 0; ky < w.kernel_height; ++ky) {
+        const int in_y = y * w.stride_height - w.padding_height + ky * w.dilation_height;
+        if (in_y < 0 || in_y >= w.in_height) continue;
+        visit(
+            static_cast<size_t>(ky * w.kernel_width + first), static_cast<size_t>(in_y * w.in_width + left + first),
+            static_cast<size_t>(last - first));
     }
 }
 

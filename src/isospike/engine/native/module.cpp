@@ -51,10 +51,14 @@ Window make_window(Pair kernel, Pair stride, Pair padding, Pair dilation) {
     return window;
 }
 
-Thresholds make_thresholds(const In<int32_t, 2>& first, const In<int32_t, 1>& low, const In<int32_t, 1>& high, uint32_t limit) {
+Thresholds make_thresholds(
+    const In<int32_t, 2>& first, const In<int32_t, 1>& low, const In<int32_t, 1>& high, uint32_t limit) {
     if (first.shape(1) != low.size()) throw std::invalid_argument("thresholds: expected (levels, channels)");
     return {
-        {first.data(), first.data() + first.size()}, copy(low), copy(high), static_cast<uint32_t>(length(first.shape(0))),
+        {first.data(), first.data() + first.size()},
+        copy(low),
+        copy(high),
+        static_cast<uint32_t>(length(first.shape(0))),
         limit};
 }
 
@@ -99,8 +103,8 @@ void bind_nodes(nb::class_<Network>& network) {
         .def("add_input", [](Network& self, std::array<int32_t, 3> shape, const In<int32_t, 1>& offset) {
             return self.add_input({shape[0], shape[1], shape[2]}, copy(offset));
         }, "shape"_a, "offset"_a.noconvert())
-        .def("add_convolution", [](Network& self, size_t source, const In<int32_t, 4>& weight, Pair stride, Pair padding,
-                                   Pair dilation, int32_t groups) {
+        .def("add_convolution", [](Network& self, size_t source, const In<int32_t, 4>& weight, Pair stride,
+                                   Pair padding, Pair dilation, int32_t groups) {
             return self.add_convolution(
                 source, weight.data(), length(weight.shape(0)), length(weight.shape(1)),
                 make_window(kernel_of(weight), stride, padding, dilation), groups);
@@ -112,19 +116,25 @@ void bind_nodes(nb::class_<Network>& network) {
                 source, weight.data(), length(weight.shape(0)), length(weight.shape(1)),
                 make_window(kernel_of(weight), stride, padding, dilation), groups,
                 make_thresholds(first, low, high, limit));
-        }, "source"_a, "weight"_a.noconvert(), "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(),
-        "limit"_a)
+        }, "source"_a, "weight"_a.noconvert(), "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
+        "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "limit"_a)
         .def("add_sum_pool", [](Network& self, size_t source, Pair kernel, Pair stride, Pair padding) {
             return self.add_sum_pool(source, make_window(kernel, stride, padding, {1, 1}));
         }, "source"_a, "kernel"_a, "stride"_a, "padding"_a)
-        .def("add_max_pool", [](Network& self, size_t source, Pair kernel, Pair stride, Pair padding, int32_t limit) {
-            return self.add_max_pool(source, make_window(kernel, stride, padding, {1, 1}), limit);
-        }, "source"_a, "kernel"_a, "stride"_a, "padding"_a, "limit"_a)
+        .def("add_max_pool", [](Network& self, size_t source, Pair kernel, Pair stride, Pair padding, int32_t limit,
+                                const In<int32_t, 1>& signs) {
+            return self.add_max_pool(source, make_window(kernel, stride, padding, {1, 1}), limit, copy(signs));
+        }, "source"_a, "kernel"_a, "stride"_a, "padding"_a, "limit"_a, "signs"_a.noconvert())
         .def("add_flatten", &Network::add_flatten, "source"_a)
+        .def("add_sum", [](Network& self, const std::vector<size_t>& sources, const In<int32_t, 1>& gains) {
+            return self.add_sum(sources, copy(gains));
+        }, "sources"_a, "gains"_a.noconvert())
+        .def("add_concatenation", &Network::add_concatenation, "sources"_a)
         .def("add_neuron", [](Network& self, size_t source, const In<int32_t, 2>& first, const In<int32_t, 1>& low,
-                              const In<int32_t, 1>& high, uint32_t limit) {
-            return self.add_neuron(source, make_thresholds(first, low, high, limit));
-        }, "source"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "limit"_a)
+                              const In<int32_t, 1>& high, uint32_t limit, const In<int32_t, 1>& start) {
+            return self.add_neuron(source, make_thresholds(first, low, high, limit), copy(start));
+        }, "source"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "limit"_a,
+        "start"_a.noconvert())
         .def("add_readout", [](Network& self, size_t source, const In<int32_t, 1>& bias) {
             return self.add_readout(source, copy(bias));
         }, "source"_a, "bias"_a.noconvert())
@@ -156,7 +166,8 @@ NB_MODULE(_native, module) {
     bind_nodes(network);
     network
         .def("gives_spikes", &Network::gives_spikes, "node"_a)
-        .def("accepts_ternary", [](const Network& self, size_t source, Pair kernel, Pair stride, Pair padding, Pair dilation) {
+        .def("accepts_ternary", [](const Network& self, size_t source, Pair kernel, Pair stride, Pair padding,
+                                   Pair dilation) {
             return self.accepts_ternary(source, make_window(kernel, stride, padding, dilation));
         }, "source"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a)
         .def_prop_ro("isa", [](const Network& self) { return self.kernels().name; })

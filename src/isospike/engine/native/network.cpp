@@ -17,6 +17,7 @@ constexpr int64_t kMostChannels = 65535;
 constexpr int64_t kMostSize = int64_t{1} << 30;
 constexpr int32_t kMostSide = 1 << 15;
 constexpr uint32_t kMostSteps = 1 << 16;
+constexpr size_t kMostSources = 1024;
 
 void expect(bool holds, const char* message) {
     if (!holds) throw std::invalid_argument(message);
@@ -53,6 +54,7 @@ size_t Network::add(Shape shape, Arguments&&... arguments) {
     check_shape(shape);
     const size_t number = nodes_.size();
     nodes_.push_back(std::make_unique<N>(number, std::forward<Arguments>(arguments)...));
+    idle_.clear();
     return number;
 }
 
@@ -95,7 +97,8 @@ void Network::check_thresholds(const Thresholds& thresholds, const Shape& shape)
         int64_t least = thresholds.low[c];
         for (size_t k = 0; k < thresholds.levels; ++k) {
             const int32_t value = thresholds.first[k * channels + c];
-            expect(value >= least && value <= int64_t{thresholds.high[c]} + 1, "thresholds: must rise within the range");
+            const bool inside = value >= least && value <= int64_t{thresholds.high[c]} + 1;
+            expect(inside, "thresholds: must rise within the range");
             least = value;
         }
     }
@@ -136,7 +139,7 @@ size_t Network::add_sum_pool(size_t source, Window window) {
     return add<SumPoolNode>(shape, shape, find(source), window);
 }
 
-size_t Network::add_max_pool(size_t source, Window window, int32_t limit) {
+size_t Network::add_max_pool(size_t source, Window window, int32_t limit, std::vector<int32_t> signs) {
     Shape shape;
     window = slide(source, window, find(source).shape.channels, 1, shape);
     expect(limit >= 1 && limit <= kMostChannels, "max pool: expected a limit of 1 to 65535 spikes per step");
@@ -146,7 +149,9 @@ size_t Network::add_max_pool(size_t source, Window window, int32_t limit) {
         "max pool: padding must be at most half of the kernel");
     const int64_t taps = int64_t{window.kernel_height} * window.kernel_width;
     expect(taps * shape.channels <= kMostSize, "max pool: kernel too large");
-    const size_t number = add<MaxPoolNode>(shape, shape, find(source), window, limit);
+    expect(signs.size() == static_cast<size_t>(shape.channels), "max pool: expected one sign per channel");
+    for (const int32_t sign : signs) expect(sign == 1 || sign == -1, "max pool: expected signs of 1 and -1");
+    const size_t number = add<MaxPoolNode>(shape, shape, find(source), window, limit, std::move(signs));
     spiking_.push_back(number);
     return number;
 }
@@ -156,10 +161,45 @@ size_t Network::add_flatten(size_t source) {
     return add<FlattenNode>({static_cast<int32_t>(in.size()), 1, 1}, find(source));
 }
 
-size_t Network::add_neuron(size_t source, Thresholds thresholds) {
+std::vector<const Node*> Network::find_all(const std::vector<size_t>& sources) const {
+    expect(!sources.empty() && sources.size() <= kMostSources, "branches: expected 1 to 1024");
+    std::vector<const Node*> found;
+    for (const size_t source : sources) found.push_back(&find(source));
+    return found;
+}
+
+size_t Network::add_sum(const std::vector<size_t>& sources, std::vector<int32_t> gains) {
+    const auto branches = find_all(sources);
+    const Shape shape = branches.front()->shape;
+    for (const Node* each : branches) {
+        const Shape& other = each->shape;
+        const bool same = other.channels == shape.channels && other.height == shape.height && other.width == shape.width;
+        expect(same, "sum: expected signals of one shape");
+    }
+    const size_t size = branches.size() * static_cast<size_t>(shape.channels);
+    expect(gains.size() == size, "gains: expected one per branch and channel");
+    return add<AddNode>(shape, shape, branches, std::move(gains));
+}
+
+size_t Network::add_concatenation(const std::vector<size_t>& sources) {
+    const auto branches = find_all(sources);
+    Shape shape = branches.front()->shape;
+    int64_t channels = 0;
+    for (const Node* each : branches) {
+        const bool same = each->shape.height == shape.height && each->shape.width == shape.width;
+        expect(same, "concatenation: expected feature maps of one size");
+        channels += each->shape.channels;
+    }
+    expect(channels <= kMostSize, "concatenation: too many channels");
+    shape.channels = static_cast<int32_t>(channels);
+    return add<ConcatenateNode>(shape, shape, branches);
+}
+
+size_t Network::add_neuron(size_t source, Thresholds thresholds, std::vector<int32_t> start) {
     const Shape shape = find(source).shape;
     check_thresholds(thresholds, shape);
-    const size_t number = add<NeuronNode>(shape, find(source), std::move(thresholds));
+    expect(start.empty() || start.size() == shape.size(), "start: expected one per neuron, or none");
+    const size_t number = add<NeuronNode>(shape, find(source), std::move(thresholds), std::move(start));
     spiking_.push_back(number);
     return number;
 }
@@ -185,6 +225,23 @@ std::unique_ptr<Workspace> Network::make_workspace() const {
     return workspace;
 }
 
+std::unique_ptr<Workspace> Network::take_workspace() const {
+    {
+        const std::lock_guard lock(guard_);
+        if (!idle_.empty()) {
+            auto workspace = std::move(idle_.back());
+            idle_.pop_back();
+            return workspace;
+        }
+    }
+    return make_workspace();
+}
+
+void Network::give_back(std::unique_ptr<Workspace> workspace) const {
+    const std::lock_guard lock(guard_);
+    idle_.push_back(std::move(workspace));
+}
+
 void Network::run(const uint8_t* pixels, size_t images, unsigned threads, const Record& record) const {
     expect(readout_ != 0, "the network has no readout yet");
     expect(threads >= 1, "threads: expected at least 1");
@@ -193,11 +250,12 @@ void Network::run(const uint8_t* pixels, size_t images, unsigned threads, const 
     std::mutex guard;
     const auto work = [&] {
         try {
-            const auto workspace = make_workspace();
+            auto workspace = take_workspace();
             for (size_t image = next++; image < images; image = next++) {
                 workspace->pixels = pixels + image * in_shape().size();
                 run_image(*workspace, image, images, record);
             }
+            give_back(std::move(workspace));
         } catch (...) {
             const std::lock_guard lock(guard);
             if (!failure) failure = std::current_exception();

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "joining_nodes.hpp"
 #include "linear_nodes.hpp"
 #include "spiking_nodes.hpp"
 
@@ -35,9 +37,14 @@ class Network {
         size_t source, const int8_t* weight, int32_t out_channels, int32_t in_group, Window window, int32_t groups,
         Thresholds thresholds);
     size_t add_sum_pool(size_t source, Window window);
-    size_t add_max_pool(size_t source, Window window, int32_t limit);
+    // signs: 1 or -1 per channel; -1 tracks the minimum.
+    size_t add_max_pool(size_t source, Window window, int32_t limit, std::vector<int32_t> signs);
     size_t add_flatten(size_t source);
-    size_t add_neuron(size_t source, Thresholds thresholds);
+    // gains: [source][channel].
+    size_t add_sum(const std::vector<size_t>& sources, std::vector<int32_t> gains);
+    size_t add_concatenation(const std::vector<size_t>& sources);
+    // start: the membranes before the first step, [position][channel]; empty: zero.
+    size_t add_neuron(size_t source, Thresholds thresholds, std::vector<int32_t> start);
     size_t add_readout(size_t source, std::vector<int32_t> bias);
 
     // Counts the synapses that the spikes of a node reach, one number per position.
@@ -62,12 +69,16 @@ class Network {
         std::vector<int64_t> synapses;
     };
 
+    // Adds a node of class N; workspaces of the network as it was are no good any more.
     template <class N, class... Arguments>
     size_t add(Shape shape, Arguments&&... arguments);
     void check_shape(const Shape& shape) const;
+    std::vector<const Node*> find_all(const std::vector<size_t>& sources) const;
     Window slide(size_t source, Window window, int32_t out_channels, int32_t groups, Shape& shape) const;
     void check_thresholds(const Thresholds& thresholds, const Shape& shape) const;
     std::unique_ptr<Workspace> make_workspace() const;
+    std::unique_ptr<Workspace> take_workspace() const;
+    void give_back(std::unique_ptr<Workspace> workspace) const;
     void run_image(Workspace& workspace, size_t image, size_t images, const Record& record) const;
     void count_spikes(const Workspace& workspace, size_t image, const Record& record) const;
 
@@ -77,6 +88,10 @@ class Network {
     std::vector<size_t> spiking_;
     std::vector<Work> works_;
     size_t readout_ = 0;
+
+    // Workspaces wait here for the next run: making one costs as much as a small image. Several runs may be under way.
+    mutable std::mutex guard_;
+    mutable std::vector<std::unique_ptr<Workspace>> idle_;
 };
 
 }  // namespace isospike

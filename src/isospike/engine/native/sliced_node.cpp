@@ -73,9 +73,10 @@ void SlicedNode::pack_block(
     const Window& w = layer_.window;
     const size_t taps = count_taps(w), rows = count_rows(w), row_bytes = width / 4, half = width / 8;
     const auto channels = static_cast<size_t>(shape.channels), in_channels = static_cast<size_t>(w.in_channels);
-    const size_t in_group = in_channels / static_cast<size_t>(groups), out_group = channels / static_cast<size_t>(groups);
+    const size_t in_group = in_channels / static_cast<size_t>(groups);
+    const size_t out_group = channels / static_cast<size_t>(groups);
     const uint32_t planes = layer_.planes;
-    AlignedBytes row((rows + 1) * row_bytes), first(layer_.levels * planes * half), start(planes * half),
+    AlignedBytes row((rows + 1) * row_bytes), first(size_t{layer_.levels} * planes * half), start(planes * half),
         ceiling(planes * half);
     for (uint32_t lane = 0; lane < width; ++lane) {
         const size_t out = channel + lane;

@@ -44,8 +44,11 @@ size_t count_taps(const Window& window) {
 
 }  // namespace
 
-NeuronNode::NeuronNode(size_t number, const Node& source, Thresholds thresholds)
-    : EventNode(number, source.shape, thresholds.limit), source_(source), thresholds_(std::move(thresholds)) {
+NeuronNode::NeuronNode(size_t number, const Node& source, Thresholds thresholds, std::vector<int32_t> start)
+    : EventNode(number, source.shape, thresholds.limit),
+      source_(source),
+      thresholds_(std::move(thresholds)),
+      start_(std::move(start)) {
     const size_t channels = thresholds_.low.size(), padded = padded_channels(shape);
     std::vector<int32_t> first(thresholds_.levels * padded, 1);  // channels that do not exist stay at 0 and never fire
     for (size_t k = 0; k < thresholds_.levels; ++k) {
@@ -65,10 +68,12 @@ void NeuronNode::run(Workspace& workspace) const {
     auto& state = state_of<NeuronState>(workspace, *this);
     EventSink sink = state.events.open();
     const uint32_t arriving = source_.count_steps(workspace);
+    const auto channels = static_cast<size_t>(shape.channels);
     size_t slot = 0;
     for (size_t position = 0; position < shape.positions(); ++position) {
         PlainState plain = state.place(neurons_);
         std::fill(state.membrane.begin(), state.membrane.end(), 0);
+        if (!start_.empty()) std::copy_n(start_.data() + position * channels, channels, state.membrane.data());
         std::fill_n(plain.count, size_t{neurons_.words} * neurons_.levels, 0);
         bool agree = false;
         for (uint32_t step = 0; step < workspace.steps; ++step, ++slot) {
@@ -94,8 +99,13 @@ void NeuronNode::check([[maybe_unused]] Workspace& workspace, [[maybe_unused]] c
 #endif
 }
 
-MaxPoolNode::MaxPoolNode(size_t number, Shape shape, const Node& source, const Window& window, int32_t limit)
-    : EventNode(number, shape, static_cast<size_t>(limit)), source_(source), window_(window), limit_(limit) {}
+MaxPoolNode::MaxPoolNode(
+    size_t number, Shape shape, const Node& source, const Window& window, int32_t limit, std::vector<int32_t> signs)
+    : EventNode(number, shape, static_cast<size_t>(limit)),
+      source_(source),
+      window_(window),
+      limit_(limit),
+      signs_(std::move(signs)) {}
 
 std::unique_ptr<State> MaxPoolNode::make_state(uint32_t steps) const {
     return std::make_unique<PoolState>(shape, steps, count_taps(window_));
@@ -133,9 +143,9 @@ bool MaxPoolNode::track(int32_t* sums, size_t taps, int32_t* emitted, size_t slo
     bool agree = true;
     for (const int sign : {1, -1}) {
         for (size_t c = 0; c < channels; ++c) {
-            int32_t most = sums[c];
-            for (size_t tap = 1; tap < taps; ++tap) most = std::max(most, sums[tap * channels + c]);
-            const int64_t owed = (int64_t{most} - emitted[c]) * sign;
+            int32_t most = signs_[c] * sums[c];
+            for (size_t tap = 1; tap < taps; ++tap) most = std::max(most, signs_[c] * sums[tap * channels + c]);
+            const int64_t owed = (int64_t{signs_[c] * most} - emitted[c]) * sign;
             if (owed <= 0) continue;
             const auto spikes = static_cast<int32_t>(std::min<int64_t>(owed, limit_));
             agree &= owed == spikes;

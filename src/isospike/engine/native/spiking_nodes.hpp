@@ -17,7 +17,8 @@ struct Thresholds {
 
 class NeuronNode : public EventNode {
   public:
-    NeuronNode(size_t number, const Node& source, Thresholds thresholds);
+    // start: the membranes before the first step, [position][channel]; empty: zero.
+    NeuronNode(size_t number, const Node& source, Thresholds thresholds, std::vector<int32_t> start);
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     void run(Workspace&) const override;
 
@@ -26,6 +27,7 @@ class NeuronNode : public EventNode {
 
     const Node& source_;
     Thresholds thresholds_;
+    std::vector<int32_t> start_;
     PlainNeurons neurons_;
 };
 
@@ -54,7 +56,10 @@ class SlicedNode : public EventNode {
 
 class MaxPoolNode : public EventNode {
   public:
-    MaxPoolNode(size_t number, Shape shape, const Node& source, const Window& window, int32_t limit);
+    // signs: 1 or -1 per channel; -1 tracks the minimum.
+    MaxPoolNode(
+        size_t number, Shape shape, const Node& source, const Window& window, int32_t limit,
+        std::vector<int32_t> signs);
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     void run(Workspace&) const override;
 
@@ -64,6 +69,7 @@ class MaxPoolNode : public EventNode {
     const Node& source_;
     Window window_;
     int32_t limit_;
+    std::vector<int32_t> signs_;
 };
 
 class ReadoutNode : public Node {

@@ -16,7 +16,8 @@ const Kernels& ISOSPIKE_KERNELS() {
     static constexpr uint32_t kWidths[] = {64, 0};
 #endif
     static constexpr Kernels kKernels{
-        ISOSPIKE_TEXT(ISOSPIKE_ISA), kWidths, run_sliced, add_rows<int16_t>, add_rows<int32_t>, step_neurons};
+        ISOSPIKE_TEXT(ISOSPIKE_ISA), kWidths, run_sliced, add_rows<int16_t>, add_rows<int32_t>,
+        add_unit_rows, step_neurons};
     return kKernels;
 }
 

@@ -36,10 +36,61 @@ template <class W>
 void add_rows(int32_t* target, const W* weights, uint32_t width, const isospike::WeightedRow* list, size_t count) {
     uint32_t at = 0;
     for (; at + 96 <= width; at += 96) add_strip<6>(target + at, weights + at, width, list, count);
+    for (; at + 32 <= width; at += 32) add_strip<2>(target + at, weights + at, width, list, count);
     for (; at + 16 <= width; at += 16) add_strip<1>(target + at, weights + at, width, list, count);
     for (size_t i = 0; at < width && i < count; ++i) {
         const W* const row = weights + size_t{list[i].row} * width;
         for (uint32_t j = at; j < width; ++j) target[j] += list[i].factor * row[j];
+    }
+}
+
+using Short32 = int16_t __attribute__((vector_size(64)));
+using Wide32 = int32_t __attribute__((vector_size(128)));
+using Short8 = int16_t __attribute__((vector_size(16)));
+using Wide8 = int32_t __attribute__((vector_size(32)));
+
+// Adds rows to `Vectors` vectors of sums that stay in registers: 16 bits wide, and emptied before they can overflow.
+template <class Short, class Wide, int Vectors>
+inline void add_unit_strip(
+    int32_t* target, const int16_t* weights, uint32_t width, const uint32_t* rows, size_t plus, size_t minus,
+    size_t most) {
+    constexpr int Lanes = sizeof(Short) / 2;
+    const size_t count = plus + minus;
+    for (size_t first = 0; first < count; first += most) {
+        const size_t last = count - first < most ? count : first + most, middle = plus < last ? plus : last;
+        Short sums[Vectors] = {};
+        size_t i = first;
+        for (; i < middle; ++i) {
+            const int16_t* const row = weights + size_t{rows[i]} * width;
+            for (int v = 0; v < Vectors; ++v) sums[v] += load<Short>(row + Lanes * v);
+        }
+        for (; i < last; ++i) {
+            const int16_t* const row = weights + size_t{rows[i]} * width;
+            for (int v = 0; v < Vectors; ++v) sums[v] -= load<Short>(row + Lanes * v);
+        }
+        for (int v = 0; v < Vectors; ++v) {
+            int32_t* const to = target + Lanes * v;
+            store(to, load<Wide>(to) + __builtin_convertvector(sums[v], Wide));
+        }
+    }
+}
+
+void add_unit_rows(
+    int32_t* target, const int16_t* weights, uint32_t width, const uint32_t* rows, size_t plus, size_t minus,
+    size_t most) {
+    uint32_t at = 0;
+    for (; at + 128 <= width; at += 128) {
+        add_unit_strip<Short32, Wide32, 4>(target + at, weights + at, width, rows, plus, minus, most);
+    }
+    for (; at + 32 <= width; at += 32) {
+        add_unit_strip<Short32, Wide32, 1>(target + at, weights + at, width, rows, plus, minus, most);
+    }
+    for (; at + 8 <= width; at += 8) {
+        add_unit_strip<Short8, Wide8, 1>(target + at, weights + at, width, rows, plus, minus, most);
+    }
+    for (size_t i = 0; at < width && i < plus + minus; ++i) {
+        const int16_t* const row = weights + size_t{rows[i]} * width;
+        for (uint32_t j = at; j < width; ++j) target[j] += i < plus ? row[j] : -row[j];
     }
 }
 

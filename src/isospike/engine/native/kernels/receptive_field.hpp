@@ -69,6 +69,8 @@ struct RowList {
     uint32_t plus, minus;
 };
 
+// `Chunk` positive spikes of one input position are copied at a time.
+template <uint32_t Chunk>
 inline RowList gather_rows(
     const ReceptiveField& field, const EventView& events, uint32_t step, uint32_t zero_row, uint32_t* list) {
     uint32_t* end = list;
@@ -77,7 +79,7 @@ inline RowList gather_rows(
         const size_t slot = size_t{field.taps[i].position} * events.steps + step;
         const uint32_t start = events.start[slot], positive = events.positive[slot];
         negative += events.start[slot + 1] - start - positive;
-        end = append_items<32>(end, events.items + start, positive, field.taps[i].offset);
+        end = append_items<Chunk>(end, events.items + start, positive, field.taps[i].offset);
     }
     end = pad_items(list, end, zero_row);
     const auto plus = static_cast<uint32_t>(end - list);

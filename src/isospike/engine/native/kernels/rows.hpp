@@ -95,12 +95,12 @@ struct Counter {
 // Gives the number of planes written.
 template <class V, int High>
 __attribute__((noinline)) int sum_rows_with(
-    const uint8_t* rows, const uint32_t* items, uint32_t plus, uint32_t minus, V* planes) {
+    const uint8_t* rows, const uint32_t* items, uint32_t plus, uint32_t minus, void* planes) {
     Counter<V, High> counter;
     counter.template add<false>(rows, items, plus);
     if (minus) counter.template add<true>(rows, items + plus, minus);
 #pragma GCC unroll 16
-    for (int i = 0; i < 4 + High; ++i) planes[i] = counter.plane[i];
+    for (int i = 0; i < 4 + High; ++i) store(static_cast<V*>(planes) + i, counter.plane[i]);
     return 4 + High;
 }
 
@@ -110,7 +110,7 @@ constexpr int kMostSumPlanes = 12;
 
 // The same, with planes enough for plus + minus; few kinds, so that the branch is foreseen.
 template <class V>
-inline int sum_rows(const uint8_t* rows, const uint32_t* items, uint32_t plus, uint32_t minus, V* planes) {
+inline int sum_rows(const uint8_t* rows, const uint32_t* items, uint32_t plus, uint32_t minus, void* planes) {
     if (plus + minus < 1 << 8) return sum_rows_with<V, 4>(rows, items, plus, minus, planes);
     if (plus + minus < 1 << 10) return sum_rows_with<V, 6>(rows, items, plus, minus, planes);
     return sum_rows_with<V, 8>(rows, items, plus, minus, planes);

@@ -14,6 +14,7 @@ using isospike::SlicedLayer;
 using isospike::SlicedScratch;
 
 constexpr uint32_t kMostBlocks = 1024;
+constexpr int32_t kFewChannels = 64;
 
 // Where the state of a block lies: membrane [planes], reached [levels], count [levels], moves [limit][2].
 template <class H>
@@ -60,10 +61,8 @@ void integrate_rows(
         const uint32_t p = rows.plus < kMostPlus ? rows.plus : kMostPlus;
         // the parts of a chunk must lie side by side: negative spikes wait until no positive ones are left
         const uint32_t m = p < rows.plus ? 0 : rows.minus < kMostMinus ? rows.minus : kMostMinus;
-        V sums[kMostSumPlanes];
-        const int count = sum_rows<V>(block.rows, p ? plus : minus, p, m, sums);
-        H halves[2 * kMostSumPlanes];
-        std::memcpy(halves, sums, sizeof(V) * static_cast<size_t>(count));
+        alignas(sizeof(V)) H halves[2 * kMostSumPlanes];
+        const int count = sum_rows<V>(block.rows, p ? plus : minus, p, m, halves);
         lost |= integrate(membrane, layer.planes, halves, static_cast<uint32_t>(count));
         plus += p, minus += m;
         rows.plus -= p, rows.minus -= m;
@@ -95,7 +94,8 @@ Outcome advance_block(
 }
 
 template <class H>
-uint32_t* append_moves(uint32_t* to, const SlicedLayer& layer, uint8_t* at, uint32_t rounds, bool up, uint32_t channel) {
+uint32_t* append_moves(
+    uint32_t* to, const SlicedLayer& layer, uint8_t* at, uint32_t rounds, bool up, uint32_t channel) {
     BlockState<H> state(layer, at);
     for (uint32_t round = 0; round < rounds; ++round) {
         const H mask = up ? state.moves[round].up : state.moves[round].down;
@@ -155,7 +155,11 @@ class SlicedPosition {
     // Runs one step and closes its slot; true where all neurons agree afterwards.
     bool advance(const EventView& events, uint32_t step, bool current, size_t slot, EventSink& sink) {
         RowList rows{0, 0};
-        if (current) rows = gather_rows(field_, events, step, layer_.zero_row, scratch_.list);
+        if (current && layer_.window.in_channels <= kFewChannels) {
+            rows = gather_rows<16>(field_, events, step, layer_.zero_row, scratch_.list);
+        } else if (current) {
+            rows = gather_rows<32>(field_, events, step, layer_.zero_row, scratch_.list);
+        }
         bool agree = true;
         for (uint32_t b = 0; b < layer_.block_count; ++b) {
             Outcome& outcome = outcome_[b];

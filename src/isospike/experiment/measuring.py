@@ -1,0 +1,69 @@
+"""A spiking network over test images, with and without noise, as the sections of ``metrics.json``."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from isospike.data import Images, ImageSet, ImageStream, add_input_noise
+from isospike.experiment.sections import NoiseSection, SimulateSection
+from isospike.experiment.sharing import Advance, simulate_together
+from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
+from isospike.graph import SpikingGraph
+from isospike.metrics import RunLogs
+
+
+def add_noise(test: Images, noise: NoiseSection, seed: int) -> Images:
+    """The images with the noise of the recipe on their pixels."""
+    if isinstance(test, ImageStream):
+        return test.add_noise(noise.input, seed)
+    return ImageSet(add_input_noise(test.images, noise.input, seed), test.labels)
+
+
+def measure_simulation(
+    graph: SpikingGraph,
+    test: Images,
+    settings: SimulateSection,
+    noise: NoiseSection,
+    *,
+    seeds: Sequence[int],
+    device: str,
+    follow: Callable[[int], Advance],
+) -> tuple[RunLogs, dict[str, Any]]:
+    """Simulate, once for each seed of the noise, by all processes together.
+
+    Args:
+        graph: a converted graph.
+        test: images and labels.
+        settings: steps, batches, engine, and what is counted.
+        noise: on pixels and spikes.
+        seeds: of the noise.
+        device: "cpu" or "cuda".
+        follow: given the number of images of this process, gives a function to call with the number done.
+
+    Returns:
+        The six logs; and the sections ``snn``, ``noise`` and ``layers`` of the metrics.
+    """
+    runs = [
+        simulate_together(
+            graph,
+            add_noise(test, noise, seed),
+            settings.steps,
+            engine=settings.engine,
+            batch_size=settings.batch_size,
+            propagation=settings.propagation,
+            encoder_drop=noise.encoder_drop,
+            seed=seed,
+            device=device,
+            follow=follow,
+        )
+        for seed in seeds
+    ]
+    logs = collect_logs(graph, runs, settings.batch_size, Counting(settings.sops, settings.count_encoder))
+    snn = {**summarise_logs(logs), **summarise_seeds(runs), "images": runs[0].total}
+    if graph.is_rate_coded:  # rates never settle; steps that found whom to silence are part of the latency
+        snn.update(settled=None, tau=graph.tau)
+    sections = {
+        "snn": snn,
+        "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)},
+        "layers": summarise_layers(graph, runs),
+    }
+    return logs, sections

@@ -1,0 +1,231 @@
+"""The stages of a network of the user's own: capture, calibrate and convert it; then evaluate, simulate, verify."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from isospike.conversion import METHODS, QuantisedAnn, calibrate, convert
+from isospike.data import Images
+from isospike.errors import ConversionError, FileError
+from isospike.experiment.measuring import add_noise, measure_simulation
+from isospike.experiment.own_data import draw_images, load_own_data
+from isospike.experiment.own_network import capture_own
+from isospike.experiment.own_settings import OwnNetwork, check_options, read_later_sections, read_own_network
+from isospike.experiment.run_folder import RunFolder
+from isospike.experiment.sharing import Advance, classify_together, verify_together
+from isospike.experiment.stages import Options
+from isospike.graph import Rectifier, SpikingGraph, load_graph, save_graph
+from isospike.metrics import count_macs, write_logs
+from isospike.networks import CapturedNetwork
+from isospike.training import check_device, evaluate, is_main_process, wait_for_others
+
+LEVELS = 32
+_DRAWN = 1024
+"""Images that are measured, where the method does not say how many."""
+
+
+class OwnRun:
+    """A network of the user's own in a folder: ``captured.safetensors`` as it came, ``ann.safetensors`` with levels,
+    ``snn.safetensors``, and ``metrics.json``, whose section ``conversion`` says what was done.
+
+    Args:
+        folder: of these files.
+        options: data, device and limit.
+        advance: given a stage and its total, gives a function to call with the number done.
+        settings: ``simulate.KEY=VALUE`` and ``noise.KEY=VALUE``, as for a recipe.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        options: Options,
+        advance: Callable[[str, int], Advance] | None = None,
+        settings: list[str] | None = None,
+    ) -> None:
+        check_device(options.device)
+        if is_main_process():
+            folder.check()
+        self.folder, self.options, self.settings = folder, options, settings or []
+        self.advance = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
+
+    @staticmethod
+    def is_there(folder: Path) -> bool:
+        """Whether a folder holds such a network."""
+        return (folder / "ann.safetensors").is_file() and not (folder / "recipe.toml").is_file()
+
+    def convert(self, own: OwnNetwork) -> dict[str, Any]:
+        """Capture, calibrate where levels are missing, convert, and write what came of each.
+
+        Raises:
+            FileError: the folder holds the run of a recipe.
+            ConversionError: a network, or options, that the method cannot convert.
+            DataError: no images where some must be measured.
+        """
+        started = time.perf_counter()
+        if (self.folder.path / "recipe.toml").exists():
+            raise FileError(f"{self.folder.path}: it holds the run of a recipe: choose another --out")
+        own = replace(own, options=check_options(own.method, own.options, own.seed))
+        captured = capture_own(own)
+        levels = choose_levels(own, captured)
+        needs_images = METHODS[own.method].needs_images
+        ann, drawn = captured, None
+        if levels is not None or needs_images:
+            train = _load(own, captured, self.options)[0]
+            if levels is not None:
+                few = draw_images(train, own.calibration.images, own.seed)
+                ann = self._calibrate(own, captured, few.images, levels)
+            if needs_images:
+                drawn = draw_images(train, own.options.get("norm", _DRAWN), own.seed).images
+        graph = convert(ann, own.method, images=drawn, **own.options)
+        if is_main_process():
+            save_graph(captured, self.folder.path / "captured.safetensors")
+            save_graph(ann, self.folder.path / "ann.safetensors")
+            self.folder.write_graph(graph)
+        calibration = None if levels is None else asdict(replace(own.calibration, levels=levels))
+        section = {**asdict(own), "weights": None if own.weights is None else str(own.weights)}
+        facts = {"steps": graph.t_max}
+        sections = {"ann": None, "conversion": {**section, "calibration": calibration}}
+        return self._note("convert", started, own, facts, sections)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Accuracy of the exact quantised ANN, in float32, and of the network as it came."""
+        started = time.perf_counter()
+        own, ann, test = self._open()
+        captured = load_graph(self.folder.path / "captured.safetensors")
+        device = self.options.device
+        section: dict[str, Any] = {
+            "accuracy": None,
+            "accuracy_float32": evaluate(_Captured(ann, device), test, device=device),
+            "macs_per_image": count_macs(ann),
+            "images": len(test),
+            "accuracy_as_it_came": evaluate(_Captured(captured, device), test, device=device),
+        }
+        section["accuracy"] = section["accuracy_float32"]
+        if not any(isinstance(node, Rectifier) for node in ann):
+            follow = partial(self.advance, "evaluate")
+            reference, size = QuantisedAnn(ann, device), read_later_sections(self.settings, 1)[0].batch_size
+            section["accuracy"] = classify_together(reference, test, batch_size=size, device=device, follow=follow)
+        return self._note("evaluate", started, own, {}, {"ann": section})
+
+    def simulate(self) -> dict[str, Any]:
+        """Run the spiking network over the test images and note accuracy, spikes, SOPs and settling per step."""
+        started = time.perf_counter()
+        own, _, test = self._open()
+        graph = self.folder.read_graph()
+        settings, noise = read_later_sections(self.settings, graph.t_max or 1)
+        logs, sections = measure_simulation(
+            graph,
+            test,
+            settings,
+            noise,
+            seeds=[own.seed + number for number in range(noise.seeds)],
+            device=self.options.device,
+            follow=partial(self.advance, "simulate"),
+        )
+        if is_main_process():
+            write_logs(logs, self.folder.logs)
+        return self._note("simulate", started, own, {"steps": settings.steps}, sections)
+
+    def verify(self) -> dict[str, Any]:
+        """Prove the stored graph equal to the stored quantised ANN on every test image.
+
+        Raises:
+            ConversionError: a method that approximates.
+        """
+        started = time.perf_counter()
+        own, ann, test = self._open()
+        if not METHODS[own.method].lossless:
+            raise ConversionError(
+                f"{own.method}: it approximates, so there is nothing to prove equal: 'isospike simulate' shows how "
+                "close it comes; 'counting' is lossless"
+            )
+        graph = self.folder.read_graph()
+        settings, noise = read_later_sections(self.settings, graph.t_max or 1)
+        if noise.encoder_drop > 0:
+            return self._note("verify", started, own, {}, {"verify": None})
+        findings = verify_together(
+            graph,
+            ann,
+            add_noise(test, noise, own.seed),
+            own.method,
+            **{"t_max": graph.t_max, **own.options},
+            engine=settings.engine,
+            batch_size=settings.batch_size,
+            device=self.options.device,
+            follow=partial(self.advance, "verify"),
+        )
+        return self._note("verify", started, own, {}, {"verify": asdict(findings)})
+
+    def _calibrate(self, own: OwnNetwork, captured: SpikingGraph, images: Tensor, levels: int) -> SpikingGraph:
+        settings = own.calibration
+        advance = self.advance("calibrate", sum(isinstance(node, Rectifier) for node in captured))
+        return calibrate(
+            captured,
+            images,
+            levels=levels,
+            criterion=settings.criterion,
+            percentile=settings.percentile,
+            per=settings.per,
+            correct_bias=settings.correct_bias,
+            device=self.options.device,
+            on_layer=lambda done, _: advance(done),
+        )
+
+    def _open(self) -> tuple[OwnNetwork, SpikingGraph, Images]:
+        """What was converted, with its levels, and the test images."""
+        own = read_own_network(self.folder)
+        ann = load_graph(self.folder.path / "ann.safetensors")
+        return own, ann, _load(own, ann, self.options)[1]
+
+    def _note(
+        self, stage: str, started: float, own: OwnNetwork, more: dict[str, Any], sections: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Write a stage's findings into the metrics; every process returns when they are there."""
+        seconds = time.perf_counter() - started
+        facts = {
+            "recipe": None,
+            "dataset": own.dataset or (self.options.data.name if self.options.data else None),
+            "network": own.model,
+            "method": own.method,
+            "seed": own.seed,
+            **more,
+        }
+        if is_main_process():
+            self.folder.merge_metrics(facts, stage, seconds, sections)
+        wait_for_others()
+        return self.folder.read_metrics()
+
+
+class _Captured(nn.Module):
+    """A captured graph where a module is expected."""
+
+    def __init__(self, ann: SpikingGraph, device: str) -> None:
+        super().__init__()
+        self.network = CapturedNetwork(ann, device=device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (batch, classes)."""
+        return self.network.evaluate(images)
+
+
+def choose_levels(own: OwnNetwork, captured: SpikingGraph) -> int | None:
+    """How many levels the network's ReLUs get; None where they stay.
+
+    Raises:
+        ConversionError: levels for a network that has them already.
+    """
+    rectified = any(isinstance(node, Rectifier) for node in captured)
+    if own.calibration.levels is not None and not rectified:
+        raise ConversionError(f"--levels: {own.model} has no ReLU to calibrate: leave --levels out")
+    if not rectified or (own.calibration.levels is None and METHODS[own.method].needs_images):
+        return None
+    return LEVELS if own.calibration.levels is None else own.calibration.levels
+
+
+def _load(own: OwnNetwork, graph: SpikingGraph, options: Options) -> tuple[Images, Images]:
+    return load_own_data(own.dataset, options, own.in_shape, graph.shapes[graph.readout.name][0])

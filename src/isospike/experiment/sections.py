@@ -1,0 +1,141 @@
+"""The sections of a recipe, each checked strictly."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class About(Section):
+    """Where the recipe comes from, and what was published for it (percent), for the list of recipes."""
+
+    source: str
+    published: str = "nothing published"
+
+
+class DataSection(Section):
+    """The dataset, and which of it to use.
+
+    Attributes:
+        name: of the dataset.
+        crop: side in pixels of the central square of each image; None for the whole.
+        held_out: with a number above zero, that many training images, drawn by the seed, take the place of the test
+            split: for choices that must not look at it.
+        train_images: how many training images, from the first; None for all.
+        resize: of images of many sizes: the shorter side before cropping; 8/7 of ``crop`` by default, as 256 for 224.
+        smallest_area: of images of many sizes, while training: a window of this share of the image or more is drawn and
+            resized; None crops the resized image.
+        classes: of a folder of images with other classes than the dataset's; None for the dataset's own.
+        workers: processes that decode images of many sizes; None for one a core, at most 8.
+    """
+
+    name: str
+    crop: int | None = Field(default=None, ge=1)
+    held_out: int = Field(default=0, ge=0)
+    train_images: int | None = Field(default=None, ge=1)
+    resize: int | None = Field(default=None, ge=1)
+    smallest_area: float | None = Field(default=None, gt=0, le=1)
+    classes: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=0)
+
+
+class NetworkSection(Section):
+    """The network: ``notation`` of the papers, or ``architecture``, one of the named networks.
+
+    Attributes:
+        notation: e.g. ``32C5-P2-64C5-P2-1000``; ``padding`` is for it alone.
+        architecture: e.g. ``resnet20`` (a key of ``isospike.networks.ARCHITECTURES``).
+        pool: "conv" (of the notation only), "avg" or "max"; by default "conv" for a notation, the network's own
+            choice for an architecture.
+        batch_norm: whether BatchNorm follows each layer; by default as the network has it.
+        offset: the pixel value per channel that counts as zero (the rounded mean).
+        divisor: pixels are worth ``1 / divisor``.
+        dropout: while training, the probability of dropping activations; after pooling and dense layers in a notation.
+        initial: a model.safetensors of the same network, trained with other quantisation (such as none), whose weights
+            the training begins with.
+    """
+
+    notation: str | None = None
+    architecture: str | None = None
+    padding: str | None = None
+    pool: str | None = None
+    batch_norm: bool | None = None
+    offset: tuple[int, ...] | None = None
+    divisor: int = 255
+    dropout: float | None = None
+    initial: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What the network is called in tables."""
+        return self.notation or self.architecture or "none"
+
+
+class ConvertSection(Section):
+    """The method and its options; those of other methods stay out.
+
+    Attributes:
+        method: a key of ``isospike.conversion.METHODS``.
+        t_max: the most time steps that the graph may run.
+        limit: the most spikes of a neuron in a step (counting).
+        percentile: of activations, for thresholds (percentile, opi).
+        norm: how many training images are measured (percentile, opi, calibrated).
+        tau: steps before those that count (srp).
+        margin: below 0, in thresholds, where a spike is taken back (signed-if).
+        target_steps: time steps that the conversion is calibrated for (calibrated).
+        per_channel: whether each channel has a threshold of its own (calibrated).
+        correct_bias: whether biases are corrected (calibrated).
+    """
+
+    method: str
+    t_max: int = Field(ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    percentile: float | None = Field(default=None, ge=0, le=100)
+    norm: int | None = Field(default=None, ge=1)
+    tau: int | None = Field(default=None, ge=1)
+    margin: float | None = Field(default=None, ge=0)
+    target_steps: int | None = Field(default=None, ge=1)
+    per_channel: bool | None = None
+    correct_bias: bool | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are given, by name; the method has defaults for the others."""
+        return {name: value for name, value in self.model_dump(exclude={"method"}).items() if value is not None}
+
+
+class SimulateSection(Section):
+    """How many time steps are recorded, how many images run together, how spikes propagate, and what is counted.
+
+    ``sops`` is "hidden" (layers 2 to the last hidden one), "scatter-gather" (times 2 N, as that paper counts) or
+    "negative-spike" (the classifier's added, as that paper counts); ``count_encoder`` adds the encoder's spikes.
+    ``engine`` says what runs: "cpp" (the integer engine), "torch", or "auto" (the engine where it serves).
+    """
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(default=250, ge=1)
+    propagation: Literal["within-step", "layer-per-step"] = "within-step"
+    sops: Literal["hidden", "scatter-gather", "negative-spike"] = "hidden"
+    count_encoder: bool = False
+    engine: Literal["auto", "cpp", "torch"] = "auto"
+
+
+class NoiseSection(Section):
+    """Noise, as the papers add it.
+
+    Attributes:
+        input: R; pixels times ``1 + R * (U - 0.5)``, of the test images.
+        encoder_drop: probability that a spike of the encoder is lost, while simulating.
+        training_drop: the same while training, drawn for each batch from 0 to this.
+        seeds: how many seeds are tried, ``seed``, ``seed + 1`` and so on; the metrics hold mean and spread.
+    """
+
+    input: float = Field(default=0.0, ge=0)
+    encoder_drop: float = Field(default=0.0, ge=0, le=1)
+    training_drop: float = Field(default=0.0, ge=0, le=1)
+    seeds: int = Field(default=1, ge=1)

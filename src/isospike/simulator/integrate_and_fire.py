@@ -1,0 +1,74 @@
+"""The integrate-and-fire neuron with reset by subtraction."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isospike.graph import IntegrateAndFire
+from isospike.simulator.arithmetic import per_channel, to_tensor
+
+
+@dataclass(eq=False)
+class Potentials:
+    """The state of a layer, (batch, channels, ...) each.
+
+    Attributes:
+        membrane: V.
+        count: positive minus negative spikes so far, those of silenced neurons included.
+        heard: 1, or 0 where a neuron is silenced; None where none is.
+    """
+
+    membrane: Tensor
+    count: Tensor
+    heard: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FiringRule:
+    """The potentials of an :class:`isospike.graph.IntegrateAndFire`, ready to compare with (batch, channels, ...)."""
+
+    threshold: Tensor
+    initial: Tensor
+    lower: Tensor | None
+    residual: Tensor | None
+
+    def begin(self, batch: int, shape: tuple[int, ...]) -> Potentials:
+        """The state before the first step."""
+        blank = lay_out(torch.zeros(batch, *shape, dtype=self.threshold.dtype, device=self.threshold.device))
+        return Potentials(blank + self.initial, blank)
+
+    def fire(self, state: Potentials, current: Tensor) -> Tensor:
+        """One step: ``V += I``, the spikes s, ``V -= s * threshold``. A silenced neuron goes on, but is not heard."""
+        membrane = state.membrane.add_(current)
+        spikes = (membrane >= self.threshold).to(membrane.dtype)
+        if self.lower is not None:
+            spikes -= ((membrane < self.lower) & (state.count > 0)).to(membrane.dtype)
+        membrane.addcmul_(spikes, self.threshold, value=-1)
+        state.count += spikes
+        return spikes if state.heard is None else spikes * state.heard
+
+    def restart(self, state: Potentials) -> Potentials:
+        """Begin anew, with those neurons silenced whose potential is not above the residual."""
+        again = self.begin(len(state.membrane), tuple(state.membrane.shape[1:]))
+        if self.residual is not None:
+            again.heard = (state.membrane > self.residual).to(state.membrane.dtype)
+        return again
+
+
+def make_rule(node: IntegrateAndFire, dimensions: int, dtype: torch.dtype, device: torch.device) -> FiringRule:
+    """``node`` made ready for membranes of ``dimensions`` dimensions, the batch included."""
+    threshold, initial = (
+        per_channel(to_tensor(array, dtype, device), dimensions) for array in (node.threshold, node.initial)
+    )
+    lower, residual = (
+        None if array is None else per_channel(to_tensor(array, dtype, device), dimensions)
+        for array in (node.lower, node.residual)
+    )
+    return FiringRule(threshold, initial, lower, residual)
+
+
+def lay_out(signal: Tensor) -> Tensor:
+    """Maps with their channels innermost in memory, as convolutions of few channels are fastest on a CPU; the numbers
+    stay."""
+    return signal.contiguous(memory_format=torch.channels_last) if signal.dim() == 4 else signal

@@ -1,0 +1,226 @@
+"""The time loop of rate-coded graphs: integrate-and-fire neurons, the image presented at every step."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from isospike.errors import SimulationError
+from isospike.graph import (
+    Add,
+    Affine,
+    Concatenate,
+    Convolution,
+    Dense,
+    Input,
+    IntegrateAndFire,
+    MaxPool,
+    Node,
+    Readout,
+    SpikingGraph,
+)
+from isospike.metrics import list_working_layers, measure_reach
+from isospike.simulator.arithmetic import per_channel, to_tensor
+from isospike.simulator.faults import Losses
+from isospike.simulator.integrate_and_fire import FiringRule, Potentials, lay_out, make_rule
+from isospike.simulator.linear import make_joint, make_linear
+from isospike.simulator.neurons import pool_counts
+from isospike.simulator.recording import Recorder, Simulation, sum_magnitudes
+
+_DTYPES = {"auto": torch.float32, "float32": torch.float32, "float64": torch.float64}
+
+Current = Callable[..., Tensor]
+
+
+class RateNetwork:
+    """A rate-coded graph made ready.
+
+    Args:
+        graph: with integrate-and-fire neurons.
+        dtype: "auto" (float32), "float32" or "float64".
+        device: where to run.
+        delayed: whether spikes fired in a step arrive in the next one, layer by layer.
+        drop: probability that a spike of the encoder gets lost.
+
+    Attributes:
+        constant: the names of the nodes that depend on the pixels alone.
+        rules: of each layer of neurons.
+        currents: what each node without memory gives for what comes in.
+
+    Raises:
+        SimulationError: another type.
+    """
+
+    def __init__(
+        self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool = False, drop: float = 0.0
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise SimulationError(f"dtype: a rate-coded graph runs in float32 or float64, got {dtype!r}")
+        self.graph, self.device, self.delayed, self.drop = graph, device, delayed, drop
+        self.dtype = _DTYPES[dtype]
+        self.rules: dict[str, FiringRule] = {}
+        self.currents: dict[str, Current] = {}
+        self.constant: set[str] = set()
+        for node in graph:
+            dimensions = len(graph.shapes[node.name]) + 1
+            if isinstance(node, IntegrateAndFire):
+                self.rules[node.name] = make_rule(node, dimensions, self.dtype, device)
+            elif all(name in self.constant for name in node.inputs):  # the Input too
+                self.constant.add(node.name)
+            if not isinstance(node, Input | IntegrateAndFire | MaxPool | Readout):
+                self.currents[node.name] = _make_current(node, dimensions, self.dtype, device)
+        self.offset = per_channel(to_tensor(graph.input.offset, self.dtype, device), 4)
+        self.bias = to_tensor(graph.readout.bias, torch.float64, device)
+        self.reach: dict[str, list[tuple[str, Tensor]]] = {}
+        for reach in measure_reach(graph):
+            synapses = to_tensor(reach.synapses, torch.float64, device)
+            self.reach.setdefault(reach.source, []).append((reach.layer, synapses))
+
+    def run(
+        self,
+        images: Tensor,
+        steps: int,
+        early_stop: bool,  # noqa: ARG002
+        keep_counts: bool,
+        generator: torch.Generator,
+    ) -> Simulation:
+        """Simulate one batch: the graph's ``tau`` steps, if any, then ``steps``.
+
+        Spikes and operations of the first ``tau`` steps are recorded with the first of those that count. No image ever
+        settles, so there is nothing to stop early.
+        """
+        state = _State(self, images, generator)
+        rehearsal = self._make_recorder(self.graph.tau, len(images))
+        for step in range(self.graph.tau):
+            self._advance(step, state, rehearsal)
+        if self.graph.tau:
+            state.restart(self)
+        recorder = self._make_recorder(steps, len(images))
+        settled = torch.zeros(len(images), dtype=torch.bool)  # rates certify nothing
+        readout = self.graph.readout
+        for step in range(steps):
+            self._advance(step, state, recorder)
+            mean = state.sums[readout.name].double() / (step + 1)
+            recorder.record_answer(step, state.images, (mean + self.bias) * readout.scale, settled)
+        for kind in ("positive", "negative", "sops"):
+            for name, numbers in getattr(recorder, kind).items():
+                numbers[0] += getattr(rehearsal, kind)[name].sum(0)
+        return recorder.finish(state.read_counts() if keep_counts else {})
+
+    def present(self, images: Tensor) -> dict[str, Tensor]:
+        """What depends on the pixels alone, (batch, ...) by node: the same at every step."""
+        signals: dict[str, Tensor] = {}
+        for node in self.graph:
+            if node.name not in self.constant:
+                continue
+            if isinstance(node, Input):
+                signals[node.name] = lay_out(images.to(self.device, self.dtype) - self.offset)
+            elif isinstance(node, MaxPool):
+                pooled = functional.max_pool2d(signals[node.inputs[0]], node.kernel, node.stride, node.padding)
+                signals[node.name] = pooled
+            elif not isinstance(node, Readout):
+                signals[node.name] = self.currents[node.name](*(signals[name] for name in node.inputs))
+        return signals
+
+    def _advance(self, step: int, state: "_State", recorder: Recorder) -> None:
+        """One time step of every layer, in order."""
+        signals = dict(state.pixels)
+        for node in self.graph:
+            if isinstance(node, Readout):
+                state.sums[node.name] += signals[node.inputs[0]]
+            elif node.name in self.constant:
+                continue
+            elif isinstance(node, IntegrateAndFire):
+                spikes = self.rules[node.name].fire(state.potentials[node.name], signals[node.inputs[0]])
+                signals[node.name] = self._send(step, node, spikes, state, recorder)
+            elif isinstance(node, MaxPool):
+                state.sums[node.name] += signals[node.inputs[0]]
+                due = pool_counts(state.sums[node.name], node) - state.emitted[node.name]
+                spikes = due.clamp(-1, 1)
+                state.emitted[node.name] += spikes
+                signals[node.name] = self._send(step, node, spikes, state, recorder)
+            else:
+                signals[node.name] = self.currents[node.name](*(signals[name] for name in node.inputs))
+
+    def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor:
+        """Record the spikes and give those that arrive in this step."""
+        magnitude = recorder.record_spikes(step, state.images, node.name, spikes)
+        if self.drop and node is self.graph.neurons[0]:
+            spikes = state.losses.drop(spikes, state.images)
+            magnitude = sum_magnitudes(spikes)
+        if self.delayed:
+            spikes, state.in_flight[node.name] = state.in_flight.get(node.name, torch.zeros_like(spikes)), spikes
+            magnitude = sum_magnitudes(spikes)
+        for layer, synapses in self.reach.get(node.name, ()):
+            recorder.record_work(step, state.images, layer, magnitude, synapses)
+        return spikes
+
+    def _make_recorder(self, steps: int, batch: int) -> Recorder:
+        layers = list_working_layers(self.graph)
+        return Recorder(steps, batch, len(self.bias), [node.name for node in self.graph.spiking], layers)
+
+
+class _State:
+    """Potentials, counts and spikes in flight of one batch, and the pixels' currents."""
+
+    def __init__(self, network: RateNetwork, images: Tensor, generator: torch.Generator) -> None:
+        self.images = torch.arange(len(images))
+        self.pixels = network.present(images)
+        self.losses = Losses(network.drop, len(images), generator)
+        self.potentials: dict[str, Potentials] = {}
+        self._clear(network)
+        for name, rule in network.rules.items():
+            self.potentials[name] = rule.begin(len(images), network.graph.shapes[name])
+
+    def restart(self, network: RateNetwork) -> None:
+        """Begin anew, with some neurons silenced."""
+        self._clear(network)
+        for name, rule in network.rules.items():
+            self.potentials[name] = rule.restart(self.potentials[name])
+
+    def read_counts(self) -> dict[str, Tensor]:
+        """Net spikes by node, int64 (batch, ...): of neurons, as far as they are heard, and of max-pool trackers."""
+        counts = {
+            name: each.count if each.heard is None else each.count * each.heard
+            for name, each in self.potentials.items()
+        }
+        return {name: count.to("cpu", torch.int64) for name, count in {**counts, **self.emitted}.items()}
+
+    def _clear(self, network: RateNetwork) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.emitted: dict[str, Tensor] = {}
+        self.in_flight: dict[str, Tensor] = {}
+        graph = network.graph
+
+        def blank(name: str) -> Tensor:
+            shape = (len(self.images), *graph.shapes[name])
+            return lay_out(torch.zeros(shape, dtype=network.dtype, device=network.device))
+
+        for node in graph:
+            if isinstance(node, Readout) or (isinstance(node, MaxPool) and node.name not in network.constant):
+                self.sums[node.name] = blank(node.inputs[0])
+            if isinstance(node, MaxPool) and node.name not in network.constant:
+                self.emitted[node.name] = blank(node.name)
+
+
+def _make_current(node: Node, dimensions: int, dtype: torch.dtype, device: torch.device) -> Current:
+    """What a node without memory gives at each step, for signals (batch, ...) of ``dimensions`` dimensions: linear
+    nodes with their constant currents, and branches that meet."""
+
+    def spread(array: np.ndarray) -> Tensor:
+        return per_channel(to_tensor(array, dtype, device), dimensions)
+
+    if isinstance(node, Add | Concatenate):
+        joint = make_joint(node, dtype, device)
+        return lambda *branches: joint(branches, [tuple(branch.shape[1:]) for branch in branches])
+    if isinstance(node, Affine):
+        gain = spread(node.gain)
+        shift = spread(node.gain * 0 if node.bias is None else node.bias)
+        return lambda x: torch.addcmul(shift, x, gain)
+    linear = make_linear(node, dtype, device)
+    if isinstance(node, Convolution | Dense) and node.bias is not None:
+        bias = spread(node.bias)
+        return lambda x: linear(x).add_(bias)
+    return linear

@@ -1,0 +1,88 @@
+"""What a training eats: each process's slice of each batch, from memory or from a stream."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from isospike.data import Images, ImageSet, ImageStream
+from isospike.errors import DataError
+from isospike.training.processes import own_slice
+
+
+class ResidentFeed:
+    """Images held on the device whole: each process takes its slice of each batch of a common order.
+
+    Args:
+        data: the images.
+        batch_size: of all processes together.
+        seed: of the order.
+        accelerator: of this process.
+    """
+
+    def __init__(self, data: ImageSet, batch_size: int, seed: int, accelerator: Accelerator) -> None:
+        self.data, self.batch_size, self.seed = data.to(accelerator.device), batch_size, seed
+        self.own = own_slice(batch_size, accelerator)
+
+    def read(self, epoch: int) -> Iterator[ImageSet]:
+        """The batches of an epoch; an incomplete last one is dropped."""
+        generator = seed_from(torch.Generator(), self.seed, epoch)
+        order = torch.randperm(len(self.data), generator=generator).to(self.data.images.device)
+        for start in range(0, len(self.data) - self.batch_size + 1, self.batch_size):
+            yield self.data.select(order[start + self.own.start : start + self.own.stop])
+
+
+class StreamFeed:
+    """Images that are read while they are needed, each process its own share of them.
+
+    A process whose share ends early begins it again, so that all take the same number of steps.
+
+    Args:
+        data: the images.
+        batch_size: of all processes together.
+        seed: of the order and of how images are framed.
+        accelerator: of this process.
+    """
+
+    def __init__(self, data: ImageStream, batch_size: int, seed: int, accelerator: Accelerator) -> None:
+        self.data, self.batch_size, self.seed, self.accelerator = data, batch_size, seed, accelerator
+        self.own = len(own_slice(batch_size, accelerator))
+
+    def read(self, epoch: int) -> Iterator[ImageSet]:
+        """The batches of an epoch; an incomplete last one is dropped.
+
+        Raises:
+            DataError: a share without a single whole batch, or images that do not decode.
+        """
+        steps = len(self.data) // self.batch_size
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        while steps:
+            before = steps
+            for batch in self.data.read(self.own, rank=rank, processes=processes, epoch=epoch, seed=self.seed):
+                if steps and len(batch) == self.own:
+                    steps -= 1
+                    yield batch.to(self.accelerator.device)
+                if not steps:
+                    return
+            if steps == before:
+                raise DataError(
+                    f"{self.data.rows.place}: the share of process {rank} has fewer than {self.own} images: lower "
+                    "train.batch_size"
+                )
+
+
+Feed = ResidentFeed | StreamFeed
+
+
+def make_feed(data: Images, batch_size: int, seed: int, accelerator: Accelerator) -> Feed:
+    """The feed for these images."""
+    if isinstance(data, ImageStream):
+        return StreamFeed(data, batch_size, seed, accelerator)
+    return ResidentFeed(data, batch_size, seed, accelerator)
+
+
+def seed_from(generator: torch.Generator, *key: int) -> torch.Generator:
+    """Seed from several numbers, so that neighbouring seeds, epochs and processes share nothing."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return generator.manual_seed(int(state >> np.uint64(1)))
