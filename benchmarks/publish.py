@@ -65,7 +65,7 @@ def publish_comparison(folder: Path, name: str | None) -> None:
     target = COMPARISONS / (name or folder.name)
     target.mkdir(parents=True, exist_ok=True)
     tables = sorted((folder / "comparison").glob("comparison.*"))
-    for file in (folder / "recipe.toml", folder / "metrics.json", *tables):
+    for file in (*(folder / name for name in ("recipe.toml", "metrics.json", "model.safetensors")), *tables):
         shutil.copy(file, target / file.name)
 
 

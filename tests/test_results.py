@@ -40,7 +40,8 @@ def test_a_comparison_is_whole_and_its_table_says_what_was_measured(folder: Path
     content = json.loads((folder / "comparison.json").read_text())
     trials = [Trial(**trial) for trial in content["trials"]]
     found = Comparison(*(content[key] for key in ("ann", "levelled", "macs", "images")), trials)
-    assert found.images == 10_000
+    assert found.images == (10_000 if "mnist" in folder.name else found.images) >= 1_000
+    assert (folder / "model.safetensors").is_file()
     assert (folder / "comparison.md").read_text() == format_markdown(found)
     assert (folder / "comparison.csv").read_text() == format_csv(found)
     for trial in trials:
