@@ -156,3 +156,30 @@ def test_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+def test_rate_coded_nodes(network: Any) -> None:
+    """Potentials within 2^50, thresholds above 0, one number per channel."""
+    fine, empty = np.full(3, 5, np.int64), np.zeros(0, np.int64)
+    network.add_integrate_and_fire(1, fine, fine, empty, fine)
+    refused = [
+        (fine * 0, fine, empty, empty),
+        (fine, fine[:2], empty, empty),
+        (fine, fine, fine[:2], empty),
+        (empty, fine, empty, empty),
+        (fine, fine << 50, empty, empty),
+        (fine, fine, empty, -fine << 50),
+    ]
+    for potentials in refused:
+        with pytest.raises(ValueError, match=r"potentials: |threshold: "):
+            network.add_integrate_and_fire(1, *potentials)
+    with pytest.raises(TypeError):
+        network.add_integrate_and_fire(1, fine.astype(np.int32), fine, empty, empty)
+    with pytest.raises(ValueError, match="affine: "):
+        network.add_affine(1, np.ones(3, np.int32), np.ones(2, np.int32))
+    held = require_native().Network(3, "", True, 1)
+    held.add_input((2, 4, 4), np.zeros(2, np.int32))
+    with pytest.raises(ValueError, match="max pool: its source is the same at every step"):
+        held.add_max_pool(0, (2, 2), (2, 2), (0, 0), 1, SIGNS[:2])
+    with pytest.raises(ValueError, match="restart: "):
+        require_native().Network(3, "", True, 3)

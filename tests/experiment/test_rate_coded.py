@@ -36,8 +36,10 @@ def test_recipes_name_their_own_methods(name: str) -> None:
 
 
 def test_options_of_other_methods_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r"convert\.tau: qcfs has no such option; it has t_max: leave it out"):
+    with pytest.raises(RecipeError, match=r"convert\.tau: qcfs has no such option; it has t_max, integer_bits: leave"):
         load_recipe("digits", ["convert.method=qcfs", "convert.tau=4"])
+    with pytest.raises(RecipeError, match=r"convert\.integer_bits: .*8 or 16"):
+        load_recipe("digits", ["convert.method=qcfs", "convert.integer_bits=4"])
     with pytest.raises(RecipeError, match=r"convert\.percentile: .*less than or equal to 100"):
         load_recipe("digits", ["convert.method=percentile", "convert.percentile=101"])
 
@@ -47,6 +49,7 @@ def test_options_of_other_methods_are_refused() -> None:
     [
         (["quantise.levels=qcfs", "convert.method=srp", "convert.tau=2"], 2),
         (["quantise.levels=none", "convert.method=percentile", "convert.norm=50"], 0),
+        (["quantise.levels=qcfs", "convert.method=srp", "convert.tau=2", "convert.integer_bits=8"], 2),
     ],
 )
 def test_metrics_tell_latency_and_loss(tmp_path: Path, settings: list[str], tau: int) -> None:

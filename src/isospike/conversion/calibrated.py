@@ -13,6 +13,7 @@ from isospike.conversion.activation_statistics import (
     measure_means,
 )
 from isospike.conversion.rate_coding import Dynamics, RateConversion, prepare
+from isospike.conversion.rounded_rates import round_rates
 from isospike.errors import ConversionError
 from isospike.graph import Affine, Convolution, Dense, Node, SpikingGraph
 from isospike.simulator import trace_spikes
@@ -29,6 +30,7 @@ class Calibrated:
         seed: draws them.
         per_channel: a threshold for each channel instead of one for each layer.
         correct_bias: whether biases are corrected.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
@@ -37,6 +39,7 @@ class Calibrated:
     seed: int = 0
     per_channel: bool = False
     correct_bias: bool = True
+    integer_bits: int | None = None
 
 
 def convert_calibrated(ann: SpikingGraph, config: Calibrated, images: Tensor) -> SpikingGraph:
@@ -65,9 +68,10 @@ def convert_calibrated(ann: SpikingGraph, config: Calibrated, images: Tensor) ->
     conversion = RateConversion(ann, config.t_max, thresholds, Dynamics(initial=0.5))
     graph = conversion.run()
     if not config.correct_bias:
-        return graph
+        return round_rates(graph, config.integer_bits)
     worth = {node.name: conversion.worth[node.inputs[0]] for node in graph.neurons}
-    return _correct_biases(graph, drawn, config.target_steps, measure_means(ann, drawn), thresholds, worth)
+    graph = _correct_biases(graph, drawn, config.target_steps, measure_means(ann, drawn), thresholds, worth)
+    return round_rates(graph, config.integer_bits)
 
 
 def _correct_biases(

@@ -106,7 +106,10 @@ def compare_outputs(
     if wanted.shape != run.logits.shape[1:]:
         raise ConversionError("measure_loss: the graph and the model are not of the same network: convert it anew")
     agreeing = (run.predictions == wanted.argmax(1)).sum(1)
-    return torch.stack([agreeing.double(), (run.logits - wanted).abs().mean(2).sum(1)])
+    logits = run.logits
+    if graph.is_integer:  # sums over time, in units of the readout
+        logits = logits * graph.readout.scale / torch.arange(1, len(logits) + 1).reshape(-1, 1, 1)
+    return torch.stack([agreeing.double(), (logits - wanted).abs().mean(2).sum(1)])
 
 
 def conclude_loss(rows: Tensor, images: int, differing: list[str]) -> Loss:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from isospike.conversion.activation_statistics import draw_images, drop_levels, measure_percentiles
 from isospike.conversion.rate_coding import Dynamics, RateConversion, prepare
+from isospike.conversion.rounded_rates import round_rates
 from isospike.graph import SpikingGraph
 
 
@@ -18,12 +19,14 @@ class Opi:
         percentile: p of the thresholds, 0 to 100.
         norm: how many training images are measured.
         seed: draws them.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
     percentile: float = 99.9
     norm: int = 128
     seed: int = 0
+    integer_bits: int | None = None
 
 
 def convert_opi(ann: SpikingGraph, config: Opi, images: Tensor) -> SpikingGraph:
@@ -47,4 +50,5 @@ def convert_opi(ann: SpikingGraph, config: Opi, images: Tensor) -> SpikingGraph:
     ann = drop_levels(prepare(ann, config.t_max))
     drawn = draw_images(images, config.norm, config.seed, "opi")
     thresholds = measure_percentiles(ann, drawn, config.percentile)
-    return RateConversion(ann, config.t_max, thresholds, Dynamics(initial=0.5)).run()
+    graph = RateConversion(ann, config.t_max, thresholds, Dynamics(initial=0.5)).run()
+    return round_rates(graph, config.integer_bits)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from isospike.conversion.activation_statistics import draw_images, drop_levels, measure_percentiles
 from isospike.conversion.rate_coding import RateConversion, prepare
+from isospike.conversion.rounded_rates import round_rates
 from isospike.graph import SpikingGraph
 
 
@@ -18,12 +19,14 @@ class Percentile:
         percentile: p, 0 to 100.
         norm: how many training images are measured.
         seed: draws them.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
     percentile: float = 99.7
     norm: int = 128
     seed: int = 0
+    integer_bits: int | None = None
 
 
 def convert_percentile(ann: SpikingGraph, config: Percentile, images: Tensor) -> SpikingGraph:
@@ -45,4 +48,5 @@ def convert_percentile(ann: SpikingGraph, config: Percentile, images: Tensor) ->
     """
     ann = drop_levels(prepare(ann, config.t_max))
     drawn = draw_images(images, config.norm, config.seed, "percentile")
-    return RateConversion(ann, config.t_max, measure_percentiles(ann, drawn, config.percentile)).run()
+    graph = RateConversion(ann, config.t_max, measure_percentiles(ann, drawn, config.percentile)).run()
+    return round_rates(graph, config.integer_bits)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from isospike.conversion.rate_coding import Dynamics, RateConversion, prepare, read_bounds
+from isospike.conversion.rounded_rates import round_rates
 from isospike.graph import SpikingGraph
 
 
@@ -12,9 +13,11 @@ class Qcfs:
 
     Attributes:
         t_max: the most time steps that the graph may run.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
+    integer_bits: int | None = None
 
 
 def convert_qcfs(ann: SpikingGraph, config: Qcfs) -> SpikingGraph:
@@ -34,4 +37,5 @@ def convert_qcfs(ann: SpikingGraph, config: Qcfs) -> SpikingGraph:
     Source: Bu et al., ICLR 2022 ("Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency SNNs"), eq. 16.
     """
     ann = prepare(ann, config.t_max)
-    return RateConversion(ann, config.t_max, read_bounds(ann, "qcfs"), Dynamics(initial=0.5)).run()
+    graph = RateConversion(ann, config.t_max, read_bounds(ann, "qcfs"), Dynamics(initial=0.5)).run()
+    return round_rates(graph, config.integer_bits)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from isospike.conversion.rate_coding import Dynamics, RateConversion, prepare, read_bounds
+from isospike.conversion.rounded_rates import round_rates
 from isospike.errors import ConversionError
 from isospike.graph import SpikingGraph
 
@@ -14,10 +15,12 @@ class SignedIf:
     Attributes:
         t_max: the most time steps that the graph may run.
         margin: in thresholds, how far below 0 the potential must have fallen before a spike is taken back.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
     margin: float = 0.0
+    integer_bits: int | None = None
 
 
 def convert_signed_if(ann: SpikingGraph, config: SignedIf) -> SpikingGraph:
@@ -41,4 +44,5 @@ def convert_signed_if(ann: SpikingGraph, config: SignedIf) -> SpikingGraph:
         raise ConversionError(f"signed-if: expected a margin of 0 thresholds or more, got {config.margin}")
     ann = prepare(ann, config.t_max)
     dynamics = Dynamics(initial=0.5, lower=-config.margin)
-    return RateConversion(ann, config.t_max, read_bounds(ann, "signed-if"), dynamics).run()
+    graph = RateConversion(ann, config.t_max, read_bounds(ann, "signed-if"), dynamics).run()
+    return round_rates(graph, config.integer_bits)

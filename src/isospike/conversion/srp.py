@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from isospike.conversion.rate_coding import Dynamics, RateConversion, prepare, read_bounds
+from isospike.conversion.rounded_rates import round_rates
 from isospike.errors import ConversionError
 from isospike.graph import SpikingGraph
 
@@ -17,10 +18,12 @@ class Srp:
     Attributes:
         t_max: the most time steps that the graph may run, the ``tau`` before them not counted.
         tau: steps after which residual potentials are looked at.
+        integer_bits: 8 or 16: a graph of integers, with weights of so many bits (:func:`round_rates`); None: floats.
     """
 
     t_max: int = 128
     tau: int = 4
+    integer_bits: int | None = None
 
 
 def convert_srp(ann: SpikingGraph, config: Srp) -> SpikingGraph:
@@ -44,4 +47,5 @@ def convert_srp(ann: SpikingGraph, config: Srp) -> SpikingGraph:
         raise ConversionError(f"srp: expected tau of 1 step or more, got {config.tau}; without it the method is qcfs")
     ann = prepare(ann, config.t_max)
     dynamics = Dynamics(initial=0.5, residual=RESIDUAL, tau=config.tau)
-    return RateConversion(ann, config.t_max, read_bounds(ann, "srp"), dynamics).run()
+    graph = RateConversion(ann, config.t_max, read_bounds(ann, "srp"), dynamics).run()
+    return round_rates(graph, config.integer_bits)

@@ -7,9 +7,11 @@ import numpy as np
 
 from isospike.engine.native_module import require_native
 from isospike.engine.ranges import bound_membrane, bound_ranges, tabulate_thresholds
+from isospike.engine.rate_ranges import bound_rate_ranges
 from isospike.errors import GraphError
 from isospike.graph import (
     Add,
+    Affine,
     AveragePool,
     Concatenate,
     Convolution,
@@ -17,6 +19,7 @@ from isospike.graph import (
     Dense,
     Flatten,
     Input,
+    IntegrateAndFire,
     MaxPool,
     Node,
     Readout,
@@ -24,7 +27,20 @@ from isospike.graph import (
 )
 from isospike.metrics import measure_reach
 
-KNOWN = (Add, AveragePool, Concatenate, Convolution, CountingNeuron, Dense, Flatten, Input, MaxPool, Readout)
+KNOWN = (
+    Add,
+    Affine,
+    AveragePool,
+    Concatenate,
+    Convolution,
+    CountingNeuron,
+    Dense,
+    Flatten,
+    Input,
+    IntegrateAndFire,
+    MaxPool,
+    Readout,
+)
 _MOST_LIMIT = 65535
 
 
@@ -32,7 +48,8 @@ class Lowering:
     """Walks a graph and adds each node to a native network.
 
     Signals there are channels-last. A dense layer is a convolution whose kernel is the whole map, so flattening before
-    it costs nothing; a ternary layer that takes spikes and feeds neurons only becomes one native node with them.
+    it costs nothing; a ternary layer that takes spikes and feeds counting neurons only becomes one native node with
+    them. A rate-coded graph runs its ``tau`` steps and ``steps`` in one go.
 
     Args:
         graph: an integer spiking graph.
@@ -46,8 +63,9 @@ class Lowering:
     def __init__(self, graph: SpikingGraph, steps: int, isa: str) -> None:
         self.graph, self.steps = graph, steps
         _check_kinds(graph)
-        self.ranges = bound_ranges(graph, steps)
-        self.network = require_native().Network(steps, isa)
+        bound = bound_rate_ranges if graph.is_rate_coded else bound_ranges
+        self.ranges = bound(graph, steps)
+        self.network = require_native().Network(graph.tau + steps, isa, graph.is_rate_coded, graph.tau)
         self.numbers: dict[str, int] = {}
         self.flattened: dict[str, str] = {}
         self.spiking: list[str] = []
@@ -91,6 +109,13 @@ class Lowering:
                     self._source(node), *self._thresholds(node), _place_start(node)
                 )
             self.spiking.append(node.name)
+        elif isinstance(node, IntegrateAndFire):
+            fields = (node.threshold, node.initial, node.lower, node.residual)
+            potentials = [np.zeros(0, dtype=np.int64) if each is None else _as_int64(each) for each in fields]
+            self.numbers[node.name] = self.network.add_integrate_and_fire(self._source(node), *potentials)
+            self.spiking.append(node.name)
+        elif isinstance(node, Affine):
+            self._add_affine(node.name, self._source(node), node.gain, node.bias)
         elif isinstance(node, Readout):
             self.numbers[node.name] = self.network.add_readout(self._source(node), _as_int32(node.bias))
 
@@ -111,7 +136,9 @@ class Lowering:
         weight = node.weight.reshape(len(node.weight), *kernel)
         self._add_synapses(node, self.numbers[origin], weight, ((1, 1), (0, 0), (1, 1), 1))
 
-    def _add_synapses(self, node: Node, source: int, weight: np.ndarray, settings: tuple[Any, ...]) -> None:
+    def _add_synapses(
+        self, node: Convolution | Dense, source: int, weight: np.ndarray, settings: tuple[Any, ...]
+    ) -> None:
         neuron = self.fused.get(node.name)
         ternary = neuron is not None and bool((np.abs(weight.astype(np.float64)) <= 1).all())
         if neuron is not None and ternary and self._accepts(source, weight, settings):
@@ -119,7 +146,14 @@ class Lowering:
             number = self.network.add_ternary(source, narrow, *settings, *self._thresholds(neuron))
             self.numbers[neuron.name] = number
         else:
-            self.numbers[node.name] = self.network.add_convolution(source, _as_int32(weight), *settings)
+            number = self.network.add_convolution(source, _as_int32(weight), *settings)
+            self.numbers[node.name] = number
+            if node.bias is not None:
+                self._add_affine(node.name, number, np.ones_like(node.bias), node.bias)
+
+    def _add_affine(self, name: str, source: int, gain: np.ndarray, bias: np.ndarray | None) -> None:
+        shift = np.zeros_like(gain) if bias is None else bias
+        self.numbers[name] = self.network.add_affine(source, _as_int32(gain), _as_int32(shift))
 
     def _accepts(self, source: int, weight: np.ndarray, settings: tuple[Any, ...]) -> bool:
         stride, padding, dilation, _ = settings
@@ -131,6 +165,9 @@ class Lowering:
         return first, _as_int32(membrane.low), _as_int32(membrane.high), min(node.limit, len(first))
 
     def _add_max_pool(self, node: MaxPool) -> None:
+        if self.graph.is_rate_coded:
+            self._add_rate_pool(node)
+            return
         interval = self.ranges[node.name]
         limit = min(node.limit or 1, max(int(interval.high.max() - interval.low.min()), 1))
         if limit > _MOST_LIMIT:
@@ -140,6 +177,14 @@ class Lowering:
         signs = _as_int32(np.ones(self.graph.shapes[node.name][0]) if node.signs is None else node.signs)
         self.numbers[node.name] = self.network.add_max_pool(
             self._source(node), node.kernel, node.stride, node.padding, limit, signs
+        )
+        self.spiking.append(node.name)
+
+    def _add_rate_pool(self, node: MaxPool) -> None:
+        """A tracker that emits one spike a step at most, whatever its limit says."""
+        signs = _as_int32(np.ones(self.graph.shapes[node.name][0]) if node.signs is None else node.signs)
+        self.numbers[node.name] = self.network.add_max_pool(
+            self._source(node), node.kernel, node.stride, node.padding, 1, signs
         )
         self.spiking.append(node.name)
 
@@ -164,6 +209,10 @@ def _place_start(node: CountingNeuron) -> np.ndarray:
     if node.start is None:
         return np.zeros(0, dtype=np.int32)
     return _as_int32(node.start.reshape(len(node.start), -1).T.reshape(-1))
+
+
+def _as_int64(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _as_int32(array: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from isospike.graph import (
 )
 from isospike.graph.intervals import Interval, add_interval, bound_potential, join_intervals
 
-_LARGEST = 2**31 - 2
+LARGEST = 2**31 - 2
 _MOST_THRESHOLDS = 1 << 26
 _OUTPUTS_AT_ONCE = 64
 
@@ -37,6 +37,24 @@ def bound_ranges(graph: SpikingGraph, steps: int) -> dict[str, Interval]:
         GraphError: a sum needs more than 32 bits, or a tensor holds floats; the message names the layer.
     """
     intervals: dict[str, Interval] = {}
+    check_numbers(graph)
+    for node in graph:
+        intervals[node.name] = join_intervals(
+            [_bound_node(part, intervals, graph, steps) for part in split_outputs(node)]
+        )
+        if isinstance(node, Input):  # padding adds zeros, whatever the offset
+            pixels = intervals[node.name]
+            low, high = np.minimum(pixels.low, 0), np.maximum(pixels.high, 0)
+            intervals[node.name] = Interval(low, high, pixels.magnitude)
+    return intervals
+
+
+def check_numbers(graph: SpikingGraph) -> None:
+    """See that a graph takes pixels, and holds integers alone.
+
+    Raises:
+        GraphError: it does not; the message names the layer.
+    """
     if graph.input.floats:
         raise GraphError(f"{graph.input.name}: the engine expects pixels, and this graph takes floats: convert it anew")
     for node in graph:
@@ -50,17 +68,9 @@ def bound_ranges(graph: SpikingGraph, steps: int) -> dict[str, Interval]:
                     f"{node.name}.{field}: the engine expects integers, got {array.dtype}: convert with all-integer, "
                     "or use engine='torch'"
                 )
-        intervals[node.name] = join_intervals(
-            [_bound_node(part, intervals, graph, steps) for part in _split_outputs(node)]
-        )
-        if isinstance(node, Input):  # padding adds zeros, whatever the offset
-            pixels = intervals[node.name]
-            low, high = np.minimum(pixels.low, 0), np.maximum(pixels.high, 0)
-            intervals[node.name] = Interval(low, high, pixels.magnitude)
-    return intervals
 
 
-def _split_outputs(node: Node) -> Iterator[Node]:
+def split_outputs(node: Node) -> Iterator[Node]:
     """A layer as layers of a few outputs each: interval analysis makes copies of weights, which should stay small."""
     if not isinstance(node, Convolution | Dense) or (isinstance(node, Convolution) and node.groups > 1):
         yield node
@@ -76,8 +86,8 @@ def bound_membrane(node: CountingNeuron, current: Interval) -> Interval:
 
 
 def _bound_node(node: Node, intervals: dict[str, Interval], graph: SpikingGraph, steps: int) -> Interval:
-    largest = _estimate(node, intervals, steps)
-    if not largest <= _LARGEST:
+    largest = estimate(node, intervals, steps)
+    if not largest <= LARGEST:
         raise GraphError(
             f"{node.name}: its sums may reach {largest:.3g} in {steps} time steps, and the engine's integers have "
             "32 bits: run fewer steps, or use engine='torch'"
@@ -87,7 +97,7 @@ def _bound_node(node: Node, intervals: dict[str, Interval], graph: SpikingGraph,
     return known[node.name]
 
 
-def _estimate(node: Node, intervals: dict[str, Interval], steps: int) -> float:
+def estimate(node: Node, intervals: dict[str, Interval], steps: int) -> float:
     """An upper bound of every partial sum of a node, and of the integers it holds, in floats; thresholds aside."""
     branches = [intervals[name].magnitude.astype(np.float64) for name in node.inputs]
     magnitude = branches[0] if branches else np.zeros(1)

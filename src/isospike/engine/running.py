@@ -20,10 +20,10 @@ class Engine:
     """An integer spiking graph made ready to run a number of time steps.
 
     It computes what :func:`isospike.simulate` computes in ``int64``, bit for bit: spikes pass through all layers
-    within the step, and the image is presented once. Layers run one after another, each over all steps (a layer's
-    spikes depend only on those of the layers before it), so that a membrane stays in the first cache while an image
-    passes; ternary weights are rows of bits, which carry-save adders sum for 256 neurons at once. See
-    docs/performance.md.
+    within the step, and the image is presented once, or, to a rate-coded graph, at every step. Layers run one after
+    another, each over all steps (a layer's spikes depend only on those of the layers before it), so that a membrane
+    stays in the first cache while an image passes; ternary weights are rows of bits, which carry-save adders sum for
+    256 neurons at once. See docs/performance.md.
 
     Args:
         graph: an integer spiking graph.
@@ -72,6 +72,9 @@ class Engine:
 
     def _record(self, results: tuple) -> EngineRecord:
         logits, positive, negative, sops, settled, counts = results
+        if self.graph.tau:
+            logits, settled = logits[self.graph.tau :], settled[self.graph.tau :]
+            positive, negative, sops = (_fold(each, self.graph.tau) for each in (positive, negative, sops))
         names = self._lowering.spiking
         work = {layer: np.zeros(settled.shape, dtype=np.int64) for layer in list_working_layers(self.graph)}
         for layer, reached in zip(self._lowering.work, sops, strict=True):
@@ -85,6 +88,13 @@ class Engine:
             settled,
             {name: count.reshape(-1, *shapes[name]) for name, count in zip(names, counts, strict=False)},
         )
+
+
+def _fold(numbers: np.ndarray, tau: int) -> np.ndarray:
+    """(layers, time, batch): the steps before those that count, added to the first of those."""
+    counting = numbers[:, tau:].copy()
+    counting[:, 0] += numbers[:, :tau].sum(1)
+    return counting
 
 
 _ready: WeakKeyDictionary[SpikingGraph, dict[tuple[int, str], Engine]] = WeakKeyDictionary()

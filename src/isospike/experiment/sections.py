@@ -90,6 +90,7 @@ class ConvertSection(Section):
         target_steps: time steps that the conversion is calibrated for (calibrated).
         per_channel: whether each channel has a threshold of its own (calibrated).
         correct_bias: whether biases are corrected (calibrated).
+        integer_bits: 8 or 16 for a graph of integers, with weights of so many bits (rate-coded methods).
     """
 
     method: str
@@ -102,6 +103,7 @@ class ConvertSection(Section):
     target_steps: int | None = Field(default=None, ge=1)
     per_channel: bool | None = None
     correct_bias: bool | None = None
+    integer_bits: Literal[8, 16] | None = None
 
     @property
     def given(self) -> dict[str, Any]:

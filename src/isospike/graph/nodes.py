@@ -217,7 +217,8 @@ class Readout(Node):
     """The classifier's membrane: integrates and never fires. ``logits = scale * (V + bias)``.
 
     With an integer bias the graph's own logits are the integers ``V + bias``; ``scale`` says what one is worth. In a
-    rate-coded graph the bias is a constant current, and logits are means over time: ``scale * (V_t / t + bias)``.
+    rate-coded graph the bias is a constant current, and logits are means over time: ``scale * (V_t / t + bias)``; or,
+    where the whole graph is of integers, the sums ``V_t + t * bias``, of which one is worth ``scale / t``.
     """
 
     bias: np.ndarray

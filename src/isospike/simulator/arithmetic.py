@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from isospike.errors import SimulationError
-from isospike.graph import SpikingGraph, bound_membranes, bound_signals
+from isospike.graph import MaxPool, SpikingGraph, bound_membranes, bound_signals
+from isospike.graph.rate_intervals import bound_rate_signals
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
 _EXACT_BITS = {torch.float32: 24, torch.float64: 53, torch.int64: 53}
@@ -34,7 +35,30 @@ def choose_dtype(graph: SpikingGraph, name: str, device: torch.device) -> torch.
             raise SimulationError(f"{layer}: int64 simulation expects integers, got floats: use dtype float64")
         return torch.float64 if name == "auto" else DTYPES[name]
     bounds = [*bound_signals(graph, graph.t_max or 1).values(), *bound_membranes(graph).values()]
-    bits = max(int(bound.magnitude.max()).bit_length() for bound in bounds)
+    return _choose_exact(name, max(int(bound.magnitude.max()).bit_length() for bound in bounds), device)
+
+
+def choose_rate_dtype(graph: SpikingGraph, name: str, device: torch.device) -> torch.dtype:
+    """The type of currents and potentials of a rate-coded graph: as :func:`choose_dtype` where it is of integers, so
+    that it is exact; else float32, or the float asked for.
+
+    Raises:
+        SimulationError: unknown name; int64 for a graph with floats; sums too large to be exact.
+    """
+    if graph.is_integer and name in ("auto", *DTYPES):
+        steps = max(graph.t_max or 1, graph.tau)
+        currents, membranes = bound_rate_signals(graph)
+        pooled = [currents[node.inputs[0]] for node in graph if isinstance(node, MaxPool)]  # summed over time
+        peaks = [int(bound.magnitude.max()) for bound in (*currents.values(), *membranes.values())]
+        peaks += [steps * int(bound.magnitude.max()) for bound in pooled]
+        return _choose_exact(name, max(peaks).bit_length(), device)
+    if name not in ("auto", "float32", "float64"):
+        raise SimulationError(f"dtype: a rate-coded graph runs in float32 or float64, got {name!r}")
+    return torch.float32 if name == "auto" else DTYPES[name]
+
+
+def _choose_exact(name: str, bits: int, device: torch.device) -> torch.dtype:
+    """The type asked for, or the fastest, that holds sums of so many bits."""
     if name == "auto":
         plain = torch.get_float32_matmul_precision() == "highest" and torch.backends.mkldnn.is_available()
         exact = bits <= _EXACT_BITS[torch.float32] and device.type == "cpu" and plain

@@ -5,9 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from isospike.errors import SimulationError
 from isospike.graph import (
     Add,
     Affine,
@@ -22,14 +20,12 @@ from isospike.graph import (
     SpikingGraph,
 )
 from isospike.metrics import list_working_layers, measure_reach
-from isospike.simulator.arithmetic import per_channel, to_tensor
+from isospike.simulator.arithmetic import choose_rate_dtype, per_channel, to_tensor
 from isospike.simulator.faults import Losses
 from isospike.simulator.integrate_and_fire import FiringRule, Potentials, lay_out, make_rule
 from isospike.simulator.linear import make_joint, make_linear
 from isospike.simulator.neurons import pool_counts
 from isospike.simulator.recording import Recorder, Simulation, sum_magnitudes
-
-_DTYPES = {"auto": torch.float32, "float32": torch.float32, "float64": torch.float64}
 
 Current = Callable[..., Tensor]
 
@@ -39,7 +35,8 @@ class RateNetwork:
 
     Args:
         graph: with integrate-and-fire neurons.
-        dtype: "auto" (float32), "float32" or "float64".
+        dtype: "float32" or "float64", and "int64" of an integer graph; "auto" is float32, or float64 where an integer
+            graph needs it to be exact.
         device: where to run.
         delayed: whether spikes fired in a step arrive in the next one, layer by layer.
         drop: probability that a spike of the encoder gets lost.
@@ -50,16 +47,14 @@ class RateNetwork:
         currents: what each node without memory gives for what comes in.
 
     Raises:
-        SimulationError: another type.
+        SimulationError: another type, or one in which an integer graph is not exact.
     """
 
     def __init__(
         self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool = False, drop: float = 0.0
     ) -> None:
-        if dtype not in _DTYPES:
-            raise SimulationError(f"dtype: a rate-coded graph runs in float32 or float64, got {dtype!r}")
         self.graph, self.device, self.delayed, self.drop = graph, device, delayed, drop
-        self.dtype = _DTYPES[dtype]
+        self.dtype = choose_rate_dtype(graph, dtype, device)
         self.rules: dict[str, FiringRule] = {}
         self.currents: dict[str, Current] = {}
         self.constant: set[str] = set()
@@ -102,8 +97,7 @@ class RateNetwork:
         readout = self.graph.readout
         for step in range(steps):
             self._advance(step, state, recorder)
-            mean = state.sums[readout.name].double() / (step + 1)
-            recorder.record_answer(step, state.images, (mean + self.bias) * readout.scale, settled)
+            recorder.record_answer(step, state.images, self._read(state.sums[readout.name].double(), step + 1), settled)
         for kind in ("positive", "negative", "sops"):
             for name, numbers in getattr(recorder, kind).items():
                 numbers[0] += getattr(rehearsal, kind)[name].sum(0)
@@ -118,11 +112,17 @@ class RateNetwork:
             if isinstance(node, Input):
                 signals[node.name] = lay_out(images.to(self.device, self.dtype) - self.offset)
             elif isinstance(node, MaxPool):
-                pooled = functional.max_pool2d(signals[node.inputs[0]], node.kernel, node.stride, node.padding)
-                signals[node.name] = pooled
+                signals[node.name] = pool_counts(signals[node.inputs[0]], node)
             elif not isinstance(node, Readout):
                 signals[node.name] = self.currents[node.name](*(signals[name] for name in node.inputs))
         return signals
+
+    def _read(self, potential: Tensor, steps: int) -> Tensor:
+        """The logits after some steps: integers, or means over time."""
+        readout = self.graph.readout
+        if self.graph.is_integer:
+            return potential + steps * self.bias
+        return (potential / steps + self.bias) * readout.scale
 
     def _advance(self, step: int, state: "_State", recorder: Recorder) -> None:
         """One time step of every layer, in order."""
@@ -168,6 +168,7 @@ class _State:
     def __init__(self, network: RateNetwork, images: Tensor, generator: torch.Generator) -> None:
         self.images = torch.arange(len(images))
         self.pixels = network.present(images)
+        self.spiking = [node.name for node in network.graph.spiking]
         self.losses = Losses(network.drop, len(images), generator)
         self.potentials: dict[str, Potentials] = {}
         self._clear(network)
@@ -186,7 +187,8 @@ class _State:
             name: each.count if each.heard is None else each.count * each.heard
             for name, each in self.potentials.items()
         }
-        return {name: count.to("cpu", torch.int64) for name, count in {**counts, **self.emitted}.items()}
+        counts.update(self.emitted)
+        return {name: counts[name].to("cpu", torch.int64) for name in self.spiking if name in counts}
 
     def _clear(self, network: RateNetwork) -> None:
         self.sums: dict[str, Tensor] = {}

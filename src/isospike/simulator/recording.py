@@ -11,8 +11,8 @@ class Simulation:
     """A network over time. Every tensor is (time, batch, ...), on the CPU.
 
     Attributes:
-        logits: (time, batch, classes), as read after each step. Integers ``V + bias`` of an integer classifier (in the
-            simulation's type), else the real logits.
+        logits: (time, batch, classes), as read after each step. Integers ``V + bias`` of an integer classifier
+            (``V_t + t * bias`` in a rate-coded graph), else the real logits.
         positive: spikes fired by each neuron layer and emitted by each max-pool tracker, int64 (time, batch).
         negative: negative spikes, likewise, as positive numbers.
         sops: synaptic operations of each layer after the encoder, the classifier included, int64 (time, batch).

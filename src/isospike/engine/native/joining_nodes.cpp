@@ -17,6 +17,10 @@ uint32_t most_steps(const std::vector<const Node*>& sources, const Workspace& wo
     return steps;
 }
 
+bool are_constant(const std::vector<const Node*>& sources) {
+    return std::all_of(sources.begin(), sources.end(), [](const Node* source) { return source->is_constant(); });
+}
+
 // How often a channel of the joined spikes is listed at most; 0 where a source gives other signals.
 size_t most_repeats_of(const std::vector<const Node*>& sources) {
     size_t most = 0;
@@ -56,6 +60,8 @@ bool AddNode::add(Workspace& workspace, size_t position, uint32_t step, int32_t*
 
 uint32_t AddNode::count_steps(const Workspace& workspace) const { return most_steps(sources_, workspace); }
 
+bool AddNode::is_constant() const { return are_constant(sources_); }
+
 ConcatenateNode::ConcatenateNode(size_t number, Shape shape, std::vector<const Node*> sources)
     : EventNode(number, shape, most_repeats_of(sources)), sources_(std::move(sources)) {}
 
@@ -93,6 +99,8 @@ bool ConcatenateNode::add(Workspace& workspace, size_t position, uint32_t step, 
 }
 
 uint32_t ConcatenateNode::count_steps(const Workspace& workspace) const { return most_steps(sources_, workspace); }
+
+bool ConcatenateNode::is_constant() const { return are_constant(sources_); }
 
 const Events* ConcatenateNode::find_events(const Workspace& workspace) const {
     return most_repeats() ? EventNode::find_events(workspace) : nullptr;

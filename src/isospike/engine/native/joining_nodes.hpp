@@ -12,6 +12,7 @@ class AddNode : public Node {
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
     uint32_t count_steps(const Workspace&) const override;
+    bool is_constant() const override;
 
   private:
     std::vector<const Node*> sources_;
@@ -27,6 +28,7 @@ class ConcatenateNode : public EventNode {
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
     uint32_t count_steps(const Workspace&) const override;
     const Events* find_events(const Workspace&) const override;
+    bool is_constant() const override;
 
   private:
     std::vector<const Node*> sources_;

@@ -50,8 +50,8 @@ bool EventNode::add(Workspace& workspace, size_t position, uint32_t step, int32_
     return start != end;
 }
 
-PixelNode::PixelNode(size_t number, Shape shape, std::vector<int32_t> offset)
-    : Node(number, shape), offset_(std::move(offset)) {}
+PixelNode::PixelNode(size_t number, Shape shape, std::vector<int32_t> offset, bool held)
+    : Node(number, shape), offset_(std::move(offset)), held_(held) {}
 
 std::unique_ptr<State> PixelNode::make_state(uint32_t) const { return std::make_unique<PixelState>(shape); }
 
@@ -65,7 +65,7 @@ void PixelNode::run(Workspace& workspace) const {
 }
 
 bool PixelNode::add(Workspace& workspace, size_t position, uint32_t step, int32_t* target) const {
-    if (step) return false;
+    if (step && !held_) return false;
     const int32_t* const frame = state_of<PixelState>(workspace, *this).frame.data() + position * offset_.size();
     for (size_t c = 0; c < offset_.size(); ++c) target[c] += frame[c];
     return true;
@@ -136,7 +136,8 @@ void ConvolutionNode::run(Workspace& workspace) const {
     if (source_.most_repeats()) return;
     auto& frames = state_of<FrameState>(workspace, *this).frames;
     const auto channels = static_cast<size_t>(source_.shape.channels);
-    for (uint32_t step = 0; step < workspace.steps; ++step) {
+    const uint32_t steps = source_.is_constant() ? 1 : workspace.steps;  // one frame stands for all
+    for (uint32_t step = 0; step < steps; ++step) {
         frames[step].clear();
         if (step >= source_.count_steps(workspace)) continue;
         frames[step].resize(source_.shape.size());
@@ -150,6 +151,7 @@ void ConvolutionNode::run(Workspace& workspace) const {
 
 bool ConvolutionNode::add(Workspace& workspace, size_t position, uint32_t step, int32_t* target) const {
     auto& state = state_of<FrameState>(workspace, *this);
+    if (source_.is_constant()) step = 0;
     if (!source_.most_repeats() && rows_.groups() == 1) {
         if (state.frames[step].empty()) return false;
         const size_t count = list_frame(state.frames[step].data(), position, state.list.data());
@@ -228,6 +230,29 @@ void ConvolutionNode::list_grouped_frame(const int32_t* frame, size_t tap, Lists
     for (size_t c = 0; c < static_cast<size_t>(window_.in_channels); ++c) {
         if (frame[c]) lists[rows_.group_of(c)].push_back({rows_.row_of(tap, c), frame[c]});
     }
+}
+
+AffineNode::AffineNode(size_t number, const Node& source, std::vector<int32_t> gain, std::vector<int32_t> bias)
+    : Node(number, source.shape),
+      source_(source),
+      gain_(std::move(gain)),
+      bias_(std::move(bias)),
+      plain_(std::all_of(gain_.begin(), gain_.end(), [](int32_t gain) { return gain == 1; })) {}
+
+std::unique_ptr<State> AffineNode::make_state(uint32_t) const { return std::make_unique<FlattenState>(shape.channels); }
+
+bool AffineNode::add(Workspace& workspace, size_t position, uint32_t step, int32_t* target) const {
+    for (size_t c = 0; c < bias_.size(); ++c) target[c] += bias_[c];
+    if (plain_) {
+        source_.add(workspace, position, step, target);
+        return true;
+    }
+    auto& values = state_of<FlattenState>(workspace, *this).values;
+    std::fill(values.begin(), values.end(), 0);
+    if (source_.add(workspace, position, step, values.data())) {
+        for (size_t c = 0; c < values.size(); ++c) target[c] += gain_[c] * values[c];
+    }
+    return true;
 }
 
 SumPoolNode::SumPoolNode(size_t number, Shape shape, const Node& source, const Window& window)

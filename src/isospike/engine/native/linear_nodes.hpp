@@ -7,17 +7,19 @@
 
 namespace isospike {
 
-// The pixels minus the offset, presented at the first step.
+// The pixels minus the offset, presented at the first step; or, where they are held, at every step.
 class PixelNode : public Node {
   public:
-    PixelNode(size_t number, Shape shape, std::vector<int32_t> offset);
+    PixelNode(size_t number, Shape shape, std::vector<int32_t> offset, bool held);
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     void run(Workspace&) const override;
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
-    uint32_t count_steps(const Workspace&) const override { return 1; }
+    uint32_t count_steps(const Workspace& workspace) const override { return held_ ? workspace.steps : 1; }
+    bool is_constant() const override { return held_; }
 
   private:
     std::vector<int32_t> offset_;
+    bool held_;
 };
 
 // Weights (out, in / groups, height, width), row by row as they are added: [group][tap][in][out], in int16 if they fit.
@@ -34,11 +36,13 @@ class Rows {
 
     // Adds `plus` rows and subtracts the `minus` rows after them, where there is one group of weights of 16 bits.
     void add_units(const Kernels&, int32_t* target, const uint32_t* rows, size_t plus, size_t minus) const;
-    bool takes_units() const { return groups_ == 1 && most_ != 0; }
+    bool takes_units() const { return groups_ == 1 && most_ >= kFewestRows; }
 
     size_t groups() const { return groups_; }
 
   private:
+    static constexpr size_t kFewestRows = 4;  // below, summing in 16 bits first costs more than it saves
+
     size_t taps_, groups_, in_group_, out_group_;
     std::vector<int16_t> narrow_;
     std::vector<int32_t> wide_;
@@ -52,6 +56,7 @@ class ConvolutionNode : public Node {
     void run(Workspace&) const override;
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
     uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+    bool is_constant() const override { return source_.is_constant(); }
 
   private:
     using Lists = std::vector<std::vector<WeightedRow>>;  // by group
@@ -65,6 +70,20 @@ class ConvolutionNode : public Node {
     Rows rows_;
 };
 
+// gain * source + bias per channel; the bias is given at every step.
+class AffineNode : public Node {
+  public:
+    AffineNode(size_t number, const Node& source, std::vector<int32_t> gain, std::vector<int32_t> bias);
+    std::unique_ptr<State> make_state(uint32_t steps) const override;
+    bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
+    bool is_constant() const override { return source_.is_constant(); }
+
+  private:
+    const Node& source_;
+    std::vector<int32_t> gain_, bias_;
+    bool plain_;  // every gain is 1
+};
+
 // Sums over windows. Of spikes it gives the spikes of the whole window, as events.
 class SumPoolNode : public EventNode {
   public:
@@ -72,6 +91,7 @@ class SumPoolNode : public EventNode {
     void run(Workspace&) const override;
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
     uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+    bool is_constant() const override { return source_.is_constant(); }
     const Events* find_events(const Workspace&) const override;
 
   private:
@@ -86,6 +106,7 @@ class FlattenNode : public Node {
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const override;
     uint32_t count_steps(const Workspace& workspace) const override { return source_.count_steps(workspace); }
+    bool is_constant() const override { return source_.is_constant(); }
 
   private:
     const Node& source_;

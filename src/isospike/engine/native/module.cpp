@@ -135,6 +135,16 @@ void bind_nodes(nb::class_<Network>& network) {
             return self.add_neuron(source, make_thresholds(first, low, high, limit), copy(start));
         }, "source"_a, "first"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "limit"_a,
         "start"_a.noconvert())
+        .def("add_integrate_and_fire", [](Network& self, size_t source, const In<int64_t, 1>& threshold,
+                                          const In<int64_t, 1>& initial, const In<int64_t, 1>& lower,
+                                          const In<int64_t, 1>& residual) {
+            return self.add_integrate_and_fire(
+                source, {copy(threshold), copy(initial), copy(lower), copy(residual)});
+        }, "source"_a, "threshold"_a.noconvert(), "initial"_a.noconvert(), "lower"_a.noconvert(),
+        "residual"_a.noconvert())
+        .def("add_affine", [](Network& self, size_t source, const In<int32_t, 1>& gain, const In<int32_t, 1>& bias) {
+            return self.add_affine(source, copy(gain), copy(bias));
+        }, "source"_a, "gain"_a.noconvert(), "bias"_a.noconvert())
         .def("add_readout", [](Network& self, size_t source, const In<int32_t, 1>& bias) {
             return self.add_readout(source, copy(bias));
         }, "source"_a, "bias"_a.noconvert())
@@ -162,7 +172,8 @@ NB_MODULE(_native, module) {
     module.attr("checks") = false;
 #endif
     nb::class_<Network> network(module, "Network");
-    network.def(nb::init<uint32_t, const std::string&>(), "steps"_a, "isa"_a);
+    network.def(nb::init<uint32_t, const std::string&, bool, uint32_t>(), "steps"_a, "isa"_a, "held"_a = false,
+        "restart"_a = 0);
     bind_nodes(network);
     network
         .def("gives_spikes", &Network::gives_spikes, "node"_a)

@@ -18,6 +18,7 @@ constexpr int64_t kMostSize = int64_t{1} << 30;
 constexpr int32_t kMostSide = 1 << 15;
 constexpr uint32_t kMostSteps = 1 << 16;
 constexpr size_t kMostSources = 1024;
+constexpr int64_t kMostPotential = int64_t{1} << 50;
 
 void expect(bool holds, const char* message) {
     if (!holds) throw std::invalid_argument(message);
@@ -27,7 +28,9 @@ bool within(int32_t low, int32_t value, int32_t high) { return low <= value && v
 
 }  // namespace
 
-Network::Network(uint32_t steps, const std::string& isa) : kernels_(choose_kernels(isa)), steps_(steps) {
+Network::Network(uint32_t steps, const std::string& isa, bool held, uint32_t restart)
+    : kernels_(choose_kernels(isa)), steps_(steps), held_(held), restart_(restart) {
+    expect(restart < steps, "restart: expected fewer steps before it than there are");
     expect(steps >= 1 && steps <= kMostSteps, "steps: expected 1 to 65536 time steps");
 }
 
@@ -61,7 +64,7 @@ size_t Network::add(Shape shape, Arguments&&... arguments) {
 size_t Network::add_input(Shape shape, std::vector<int32_t> offset) {
     expect(nodes_.empty(), "the input must come first");
     expect(shape.channels >= 1 && offset.size() == static_cast<size_t>(shape.channels), "offset: one per channel");
-    return add<PixelNode>(shape, shape, std::move(offset));
+    return add<PixelNode>(shape, shape, std::move(offset), held_);
 }
 
 Window Network::slide(size_t source, Window w, int32_t out_channels, int32_t groups, Shape& shape) const {
@@ -142,6 +145,7 @@ size_t Network::add_sum_pool(size_t source, Window window) {
 size_t Network::add_max_pool(size_t source, Window window, int32_t limit, std::vector<int32_t> signs) {
     Shape shape;
     window = slide(source, window, find(source).shape.channels, 1, shape);
+    expect(!find(source).is_constant(), "max pool: its source is the same at every step");
     expect(limit >= 1 && limit <= kMostChannels, "max pool: expected a limit of 1 to 65535 spikes per step");
     expect(shape.channels <= kMostChannels, "max pool: at most 65535 channels");
     expect(
@@ -204,12 +208,36 @@ size_t Network::add_neuron(size_t source, Thresholds thresholds, std::vector<int
     return number;
 }
 
+size_t Network::add_integrate_and_fire(size_t source, Potentials potentials) {
+    const Shape shape = find(source).shape;
+    const auto channels = static_cast<size_t>(shape.channels);
+    expect(shape.channels <= kMostChannels, "neurons: at most 65535 channels");
+    for (const auto* each : {&potentials.threshold, &potentials.initial, &potentials.lower, &potentials.residual}) {
+        const bool optional = each == &potentials.lower || each == &potentials.residual;
+        expect(each->size() == channels || (optional && each->empty()), "potentials: expected one per channel");
+        for (const int64_t value : *each) {
+            expect(value >= -kMostPotential && value <= kMostPotential, "potentials: at most 2^50");
+        }
+    }
+    for (const int64_t value : potentials.threshold) expect(value > 0, "threshold: expected more than 0");
+    const size_t number = add<IntegrateAndFireNode>(shape, find(source), std::move(potentials));
+    spiking_.push_back(number);
+    return number;
+}
+
+size_t Network::add_affine(size_t source, std::vector<int32_t> gain, std::vector<int32_t> bias) {
+    const Shape shape = find(source).shape;
+    const auto channels = static_cast<size_t>(shape.channels);
+    expect(gain.size() == channels && bias.size() == channels, "affine: expected one gain and bias per channel");
+    return add<AffineNode>(shape, find(source), std::move(gain), std::move(bias));
+}
+
 size_t Network::add_readout(size_t source, std::vector<int32_t> bias) {
     const Shape shape = find(source).shape;
     expect(readout_ == 0, "readout: expected one only");
     expect(shape.positions() == 1, "readout: expected features, got a feature map");
     expect(bias.size() == static_cast<size_t>(shape.channels), "bias: expected one per class");
-    return readout_ = add<ReadoutNode>(shape, find(source), std::move(bias));
+    return readout_ = add<ReadoutNode>(shape, find(source), std::move(bias), held_);
 }
 
 void Network::add_work(size_t source, std::vector<int64_t> synapses) {
@@ -221,6 +249,7 @@ void Network::add_work(size_t source, std::vector<int64_t> synapses) {
 std::unique_ptr<Workspace> Network::make_workspace() const {
     auto workspace = std::make_unique<Workspace>(Workspace{kernels_, steps_, {}, {}});
     workspace->unsettled.resize(steps_);
+    workspace->restart = restart_;
     for (const auto& node : nodes_) workspace->states.push_back(node->make_state(steps_));
     return workspace;
 }
@@ -295,6 +324,7 @@ void Network::count_spikes(const Workspace& workspace, size_t image, const Recor
         const size_t positions = node.shape.positions();
         int32_t* const counts = record.counts[i] + image * node.shape.size();
         for (size_t slot = 0; slot < positions * steps_; ++slot) {
+            if (slot % steps_ < restart_) continue;  // everything began anew after it
             const uint32_t start = events.start[slot], middle = start + events.positive[slot];
             for (uint32_t item = start; item < events.start[slot + 1]; ++item) {
                 counts[events.items[item] * positions + slot / steps_] += item < middle ? 1 : -1;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "integrate_and_fire.hpp"
 #include "joining_nodes.hpp"
 #include "linear_nodes.hpp"
 #include "spiking_nodes.hpp"
@@ -24,7 +25,9 @@ struct Record {
 
 class Network {
   public:
-    Network(uint32_t steps, const std::string& isa);
+    // restart: a rate-coded network begins anew after so many of the steps, some of its neurons silenced; 0: it does
+    // not. held: the pixels and the readout's bias are presented at every step.
+    Network(uint32_t steps, const std::string& isa, bool held, uint32_t restart);
     Network(const Network&) = delete;
     Network& operator=(const Network&) = delete;
 
@@ -45,6 +48,9 @@ class Network {
     size_t add_concatenation(const std::vector<size_t>& sources);
     // start: the membranes before the first step, [position][channel]; empty: zero.
     size_t add_neuron(size_t source, Thresholds thresholds, std::vector<int32_t> start);
+    size_t add_integrate_and_fire(size_t source, Potentials potentials);
+    // gain, bias: one per channel.
+    size_t add_affine(size_t source, std::vector<int32_t> gain, std::vector<int32_t> bias);
     size_t add_readout(size_t source, std::vector<int32_t> bias);
 
     // Counts the synapses that the spikes of a node reach, one number per position.
@@ -84,6 +90,8 @@ class Network {
 
     const Kernels& kernels_;
     uint32_t steps_;
+    bool held_;
+    uint32_t restart_;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<size_t> spiking_;
     std::vector<Work> works_;

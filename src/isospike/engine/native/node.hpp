@@ -35,6 +35,7 @@ struct Workspace {
     int32_t* logits = nullptr;  // those of the image at the first step
     size_t logits_stride = 0;   // between steps
     bool overflow = false;      // seen by a build with checks
+    uint32_t restart = 0;       // the step at which a rate-coded network begins anew; 0: it does not
 };
 
 class Node {
@@ -52,6 +53,9 @@ class Node {
 
     // Adds what this node gives at a position and step to target[0 .. channels); false where that is nothing.
     virtual bool add(Workspace&, size_t position, uint32_t step, int32_t* target) const = 0;
+
+    // Whether it gives the same at every step: what depends on held pixels alone.
+    virtual bool is_constant() const { return false; }
 
     // The number of steps, from the first, that may bring anything.
     virtual uint32_t count_steps(const Workspace& workspace) const { return workspace.steps; }

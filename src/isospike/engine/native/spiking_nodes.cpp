@@ -121,6 +121,11 @@ void MaxPoolNode::run(Workspace& workspace) const {
         std::fill(state.emitted.begin(), state.emitted.end(), 0);
         bool agree = true;
         for (uint32_t step = 0; step < workspace.steps; ++step, ++slot) {
+            if (step && step == workspace.restart) {
+                std::fill(state.sums.begin(), state.sums.end(), 0);
+                std::fill(state.emitted.begin(), state.emitted.end(), 0);
+                agree = true;
+            }
             bool current = false;
             size_t inside = 0;
             visit_window(window_, position, [&](size_t, size_t from) {
@@ -160,8 +165,8 @@ bool MaxPoolNode::track(int32_t* sums, size_t taps, int32_t* emitted, size_t slo
     return agree;
 }
 
-ReadoutNode::ReadoutNode(size_t number, const Node& source, std::vector<int32_t> bias)
-    : Node(number, source.shape), source_(source), bias_(std::move(bias)) {}
+ReadoutNode::ReadoutNode(size_t number, const Node& source, std::vector<int32_t> bias, bool held)
+    : Node(number, source.shape), source_(source), bias_(std::move(bias)), held_(held) {}
 
 std::unique_ptr<State> ReadoutNode::make_state(uint32_t) const { return std::make_unique<ReadoutState>(bias_.size()); }
 
@@ -169,9 +174,11 @@ void ReadoutNode::run(Workspace& workspace) const {
     auto& membrane = state_of<ReadoutState>(workspace, *this).membrane;
     std::fill(membrane.begin(), membrane.end(), 0);
     for (uint32_t step = 0; step < workspace.steps; ++step) {
+        if (step && step == workspace.restart) std::fill(membrane.begin(), membrane.end(), 0);
         source_.add(workspace, 0, step, membrane.data());
+        for (size_t c = 0; held_ && c < bias_.size(); ++c) membrane[c] += bias_[c];
         int32_t* const logits = workspace.logits + step * workspace.logits_stride;
-        for (size_t c = 0; c < bias_.size(); ++c) logits[c] = membrane[c] + bias_[c];
+        for (size_t c = 0; c < bias_.size(); ++c) logits[c] = membrane[c] + (held_ ? 0 : bias_[c]);
     }
 }
 

@@ -74,7 +74,8 @@ class MaxPoolNode : public EventNode {
 
 class ReadoutNode : public Node {
   public:
-    ReadoutNode(size_t number, const Node& source, std::vector<int32_t> bias);
+    // held: the bias is added at every step.
+    ReadoutNode(size_t number, const Node& source, std::vector<int32_t> bias, bool held);
     std::unique_ptr<State> make_state(uint32_t steps) const override;
     void run(Workspace&) const override;
     bool add(Workspace&, size_t, uint32_t, int32_t*) const override { return false; }
@@ -82,6 +83,7 @@ class ReadoutNode : public Node {
   private:
     const Node& source_;
     std::vector<int32_t> bias_;
+    bool held_;
 };
 
 }  // namespace isospike

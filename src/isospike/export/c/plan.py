@@ -106,8 +106,8 @@ def make_plan(graph: SpikingGraph, name: str, packed: bool) -> Plan:
     for node in graph:
         if not isinstance(node, (*LINEAR, Input, CountingNeuron, MaxPool, Readout)):
             raise ExportError(
-                f"{node.name}: C has no float, and a {type(node).__name__} belongs to a rate-coded graph of floats: "
-                "convert with all-integer, or use 'isospike export nir'"
+                f"{node.name}: the C export knows counting neurons alone, and a {type(node).__name__} belongs to a "
+                "rate-coded graph: convert with all-integer, or use 'isospike export nir'"
             )
         if isinstance(node, MaxPool) and (np.array(node.padding) * 2 > node.kernel).any():
             raise ExportError(f"{node.name}: expected a padding of at most half the window, got {node.padding}")
