@@ -220,6 +220,14 @@ def test_wrapped_state_dicts(own: Path, tmp_path: Path, wrap: str) -> None:
     assert (tmp_path / "a/snn.safetensors").read_bytes() == (tmp_path / "b/snn.safetensors").read_bytes()
 
 
+def test_a_single_number_is_no_vector_and_a_number_no_name(own: Path, tmp_path: Path, fail: Fail) -> None:
+    state = torch.load(own / "weights.pt", weights_only=True)
+    torch.save({**state, "conv2.bias": torch.zeros(1)}, own / "single.pt")
+    assert "conv2.bias is (1,)" in fail(*command(own, tmp_path, "counting", "single.pt"))
+    torch.save({0: torch.zeros(3)}, own / "numbered.pt")
+    assert "state dict" in fail(*command(own, tmp_path, "counting", "numbered.pt"))
+
+
 def test_weights_of_another_network(own: Path, tmp_path: Path, fail: Fail) -> None:
     state = torch.load(own / "weights.pt", weights_only=True)
     del state["conv2.bias"]
@@ -250,6 +258,8 @@ def test_weights_of_another_network(own: Path, tmp_path: Path, fail: Fail) -> No
         ({"--model": "{own}/net.py:torch.nn"}, "nothing called 'torch.nn'"),
         ({"--in-shape": "8,8"}, "--in-shape"),
         ({"--in-shape": "1,eight,8"}, "--in-shape"),
+        ({"--in-shape": "1,nan,8"}, "--in-shape"),
+        ({"--in-shape": "1,inf,8"}, "--in-shape"),
         ({"--in-shape": "3,8,8"}, "conv1"),
         ({"--method": "magic"}, "unknown method 'magic'"),
         ({"--dataset": "minst"}, "mnist"),

@@ -153,6 +153,22 @@ def test_a_correction_goes_to_no_branch_that_others_take() -> None:
     assert len(changed) == len(activations(after))
 
 
+def test_a_correction_that_would_arrive_twice_is_not_made() -> None:
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.classifier = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.convolution(x)
+            return self.classifier(torch.relu(y + y).flatten(1))
+
+    torch.manual_seed(0)
+    model, images = Doubled().eval(), torch.rand(8, 1, 8, 8)
+    before, after = capture(model, images), calibrate(model, images, levels=2, correct_bias=True)
+    assert np.array_equal(before["convolution"].arrays["bias"], after["convolution"].arrays["bias"])
+
+
 def test_silent_channels_and_layers_get_thresholds_above_zero() -> None:
     model = build_plain()
     with torch.no_grad():

@@ -325,3 +325,27 @@ def test_vgg15_pools_currents_before_the_activation(weights: str) -> None:
 def test_mobilenet_is_depthwise() -> None:
     torch.manual_seed(0)
     _check_named(mobilenet_v1((3, 32, 32), 10, activation=lambda: median(1, 2)), "ternary", t_max=100)
+
+
+@pytest.mark.parametrize("limit", [1, None])
+def test_integer_sums_beside_a_float_branch_are_not_rounded(limit: int | None) -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pixels, self.encoder = Pixels((0,), 255), nn.Conv2d(1, 6, 3, padding=1)
+            self.one, self.other = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 1)
+            for module in (self.encoder, self.one, self.other):
+                quantise_weight(module, "int8")
+            self.real = nn.Conv2d(6, 6, 3, padding=1)
+            self.first, self.second, self.classifier = qcfs(64, 1.0), qcfs(256, 1.0), nn.Linear(12 * 64, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(self.encoder(self.pixels(x)))
+            return self.classifier(self.second(torch.cat([self.one(x) + self.other(x), self.real(x)], 1)).flatten(1))
+
+    torch.manual_seed(0)
+    model, images = Mixed().eval(), torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)
+    ann = capture(model, images[:2])
+    graph = convert(ann, "counting", t_max=600, limit=limit)
+    found = verify(graph, ann, images, "counting", limit=limit)
+    assert (found.mismatches, found.unsettled) == (0, 0)

@@ -266,7 +266,7 @@ def _report_loss(found: dict[str, Any]) -> None:
 
 
 def _conclude(metrics: dict[str, Any]) -> None:
-    """Say what the proof found; leave with exit code 1 if anything differs."""
+    """Say what the proof found; leave with exit code 1 if anything differs, or no image settled."""
     if metrics.get("loss") is not None:
         _report_loss(metrics["loss"])
         return
@@ -274,15 +274,16 @@ def _conclude(metrics: dict[str, Any]) -> None:
     if found is None:
         _print("not verified: where spikes are dropped there is nothing to prove equal")
         return
-    when = f"all settled by step {found['settled_by']}" if found["settled_by"] else f"{found['unsettled']} unsettled"
-    _print(
-        f"verified {found['images']:,} images x {found['neurons']:,} counts: {found['mismatches']} mismatches, {when}"
-    )
+    compared = found["images"] - found["unsettled"]
+    settled = f"all settled by step {found['settled_by']}"
+    number = f"{compared:,} images"
+    if found["unsettled"]:
+        settled = f"{found['unsettled']:,} unsettled at T_max, about which nothing is proved: raise t_max"
+        number = f"{compared:,} of {found['images']:,} images"
+    _print(f"verified {number} x {found['neurons']:,} counts: {found['mismatches']} mismatches, {settled}")
     for layer, number in found["differing_layers"].items():
         _print(f"differs: {layer}: {number} {'logits' if layer == 'readout' else 'counts'}")
     for layer in found["differing_tensors"]:
         _print(f"differs: {layer}: stored tensors are not those of a fresh conversion")
-    if found["unsettled"] == found["images"]:
-        _print("nothing was proved: no image settled; raise convert.t_max")
-    if found["mismatches"] or found["differing_tensors"] or found["unsettled"] == found["images"]:
+    if found["mismatches"] or found["differing_tensors"] or not compared:
         raise typer.Exit(1)

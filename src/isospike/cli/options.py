@@ -1,5 +1,6 @@
 """Options that several commands share, and values that they are made of."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +37,12 @@ def read_numbers(option: str, text: str) -> tuple[float, ...]:
         DataError: something else.
     """
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise DataError(f"{option}: expected numbers with commas between them, got {text!r}") from None
+        numbers = (math.nan,)
+    if not all(math.isfinite(number) for number in numbers):
+        raise DataError(f"{option}: expected numbers with commas between them, got {text!r}")
+    return numbers
 
 
 def read_whole_numbers(option: str, text: str) -> tuple[int, ...]:

@@ -183,10 +183,11 @@ class CountingConversion:
             constant = [sum(values, Fraction(0)) for values in zip(*(form.constant for form in forms), strict=True)]
             return Form(tuple(term for form in forms for term in form.terms), constant, name=node.name)
         parts = []
+        whole = all(form.whole for form in forms)  # beside a real branch an integer sum is real too: nothing is rounded
         for source, form in zip(node.inputs, forms, strict=True):
             several = len(form.terms) > 1
             name = f"{source}.gains"
-            parts.append(self.assembly.settle(form, name, 1, whole=form.whole, constant=False) if several else form)
+            parts.append(self.assembly.settle(form, name, 1, whole=whole, constant=False) if several else form)
         terms = [form.terms[0] for form in parts]
         name = self.assembly.add(replace(node, inputs=tuple(term.node for term in terms)))
         term = Term(

@@ -181,7 +181,7 @@ def _correct_bias(
 
 def _find_bias(ann: SpikingGraph, node: Node) -> Node | None:
     """The nearest node before ``node`` whose bias reaches it unchanged and reaches nothing else."""
-    users = {each.name: sum(each.name in other.inputs for other in ann) for each in ann}
+    users = {each.name: sum(other.inputs.count(each.name) for other in ann) for each in ann}
     waiting = [ann[name] for name in node.inputs]
     while waiting:
         source = waiting.pop(0)

@@ -105,7 +105,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     other = [
         f"{name} is {tuple(state[name].shape)} for {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape and state[name].numel() != 1
+        if name in state and state[name].shape != tensor.shape and not (state[name].numel() == tensor.numel() == 1)
     ]
     complaints = [
         f"{word} {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
@@ -144,7 +144,8 @@ def _unwrap(state: Any) -> Mapping[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    entries = state.items() if isinstance(state, Mapping) else ()
+    if not entries or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in entries):
         keys = ", ".join(map(str, list(state)[:_SHOWN])) if isinstance(state, Mapping) else ""
         got = f"the keys {keys}" if keys else f"a {type(state).__name__}"
         raise FileError(f"--weights: expected a state dict of tensors, got {got}: save model.state_dict()")
