@@ -45,6 +45,8 @@ def compare_methods(
     """Convert one trained network by several methods; accuracy over time, spikes, SOPs and mismatches in one table."""
     choices = split_choices(methods)
     folder = RunFolder(run)
+    if not (run / "recipe.toml").is_file() and (run / "ann.safetensors").is_file():
+        raise RecipeError(f"{run}: expected the run of a recipe, got a network of your own: convert it by each method")
     recipe = folder.read_recipe()
     options = make_options(data, device, limit)
     train, test = recipe.load_data(options.data, options.limit)
