@@ -27,11 +27,10 @@ if [ -n "$shared" ]; then
 fi
 
 rm -rf "$build/tree"
-mkdir -p "$build/tree/src" "$build/tree/tests"
+mkdir -p "$build/tree/src"
 cp -r "$root/src/isospike" "$build/tree/src/"
-cp -r "$root/tests/engine" "$build/tree/tests/"
+cp -r "$root/tests" "$build/tree/"
 cp "$root/pyproject.toml" "$build/tree/"
-[ -f "$root/tests/__init__.py" ] && cp "$root/tests/__init__.py" "$build/tree/tests/"
 find "$build/tree" -name '_native*' ! -name '*.py' -delete
 cp "$build"/cmake/_native*.so "$build/tree/src/isospike/engine/"
 
