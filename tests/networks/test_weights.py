@@ -89,9 +89,7 @@ def test_gradient_goes_to_the_latent_weight_unchanged(weights: str) -> None:
     torch.testing.assert_close(latent.grad, x.sum(0).expand(4, -1))
 
 
-@pytest.mark.parametrize(
-    ("weights", "distinct"), [("ternary", {-1.0, 0.0, 1.0}), ("binary", {-1.0, 1.0})]
-)
+@pytest.mark.parametrize(("weights", "distinct"), [("ternary", {-1.0, 0.0, 1.0}), ("binary", {-1.0, 1.0})])
 def test_few_values(weights: str, distinct: set[float]) -> None:
     torch.manual_seed(0)
     module = nn.Linear(50, 20)

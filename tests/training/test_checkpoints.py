@@ -35,6 +35,8 @@ def stop_after(epoch: int, error: type[BaseException] = StopError):  # type: ign
         {"optimiser": "sgd", "momentum": 0.0},
         {"channels_last": True, "gradient_clip": 1.0},
         {"precision": "bf16"},
+        {"optimiser": "muon", "channels_last": True},
+        {"average": 0.9, "accumulation": 2},
     ],
 )
 def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(tmp_path: Path, options: dict) -> None:
@@ -90,9 +92,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_another_configuration_is_refused_by_its_first_difference(folder: Path) -> None:
-    with pytest.raises(
-        TrainingError, match=r"made with train\.learning_rate = 0\.01, expected 0\.02: delete .* --out"
-    ):
+    with pytest.raises(TrainingError, match=r"made with train\.learning_rate = 0\.01, expected 0\.02: delete .* --out"):
         train(build_net(), take_digits(), replace(CONFIG, learning_rate=0.02), augmentation=VARIED, folder=folder)
     with pytest.raises(TrainingError, match=r"made with augmentation\.shift = 1, expected 0"):
         train(build_net(), take_digits(), CONFIG, folder=folder)

@@ -107,6 +107,7 @@ class Recipe(Section):
                 self.quantise,
                 offset=net.offset,
                 divisor=net.divisor,
+                deviation=net.deviation,
                 padding=net.padding,
                 pool=net.pool,
                 norm=net.batch_norm,
@@ -124,6 +125,7 @@ class Recipe(Section):
             batch_norm=net.batch_norm is not False,
             offset=net.offset,
             divisor=net.divisor,
+            deviation=net.deviation,
             encoder_drop=drop,
             dropout=net.dropout or 0.0,
         )

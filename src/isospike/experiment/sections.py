@@ -55,9 +55,12 @@ class NetworkSection(Section):
         batch_norm: whether BatchNorm follows each layer; by default as the network has it.
         offset: the pixel value per channel that counts as zero (the rounded mean).
         divisor: pixels are worth ``1 / divisor``.
+        deviation: standard deviation per channel, in pixel steps; it folds into the encoder's weights.
         dropout: while training, the probability of dropping activations; after pooling and dense layers in a notation.
         initial: a model.safetensors of the same network, trained with other quantisation (such as none), whose weights
             the training begins with.
+        teacher: the run folder of a trained network, such as a full-precision twin, whose answers the training learns
+            from as well (``train.distil``).
     """
 
     notation: str | None = None
@@ -67,8 +70,10 @@ class NetworkSection(Section):
     batch_norm: bool | None = None
     offset: tuple[int, ...] | None = None
     divisor: int = 255
+    deviation: tuple[float, ...] | None = None
     dropout: float | None = None
     initial: str | None = None
+    teacher: str | None = None
 
     @property
     def label(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
-from isospike.errors import ConversionError
+from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
@@ -81,6 +81,7 @@ class Experiment:
             train_images,
             recipe.train_config,
             augmentation=recipe.augment,
+            teacher=self._read_teacher(),
             folder=self.folder.training,
             device=self.options.device,
             on_epoch=on_epoch,
@@ -215,6 +216,23 @@ class Experiment:
         else:
             images = train.images
         return images if crop is None else crop_centre(images, crop)
+
+    def _read_teacher(self) -> Network | None:
+        """The trained network that this one learns from.
+
+        Raises:
+            RecipeError: it takes other images.
+        """
+        if self.recipe.network.teacher is None:
+            return None
+        folder = RunFolder(Path(self.recipe.network.teacher))
+        recipe = folder.read_recipe()
+        if recipe.in_shape != self.recipe.in_shape:
+            raise RecipeError(
+                f"network.teacher {folder.path}: takes images of {recipe.in_shape}, expected {self.recipe.in_shape}: "
+                "take one that was trained on the same images"
+            )
+        return folder.read_model(recipe)
 
     def _begin_training(self, done: int, _steps: int) -> None:
         """With the first step, and not before it is known that there will be one, earlier results go."""

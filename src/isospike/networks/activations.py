@@ -40,6 +40,8 @@ class LevelActivation(nn.Module):
             raise ConversionError(f"level activation: expected a step or threshold above 0, got {height}")
         self.levels = levels
         self.fixed_step = step
+        self.relaxed = False
+        """Whether it clips without rounding, as the first part of a training may."""
         self.threshold: Tensor | None
         value = None if threshold is None else torch.tensor(float(threshold))
         if learned and value is not None:
@@ -64,9 +66,18 @@ class LevelActivation(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Apply the staircase to ``z`` of any shape."""
+        if self.relaxed:
+            return self._clip(z)
         if self.threshold is None:
             return _Staircase.apply(z, float(self.read_step()), self.levels)
         return _LearnedStaircase.apply(z, self.threshold, self.levels or 1)
+
+    def _clip(self, z: Tensor) -> Tensor:
+        if self.levels is None:
+            return torch.relu(z)
+        if self.threshold is None:
+            return z.clamp(0, float(self.read_step() * self.levels))
+        return self.threshold * (z / self.threshold).clamp(0, 1)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""

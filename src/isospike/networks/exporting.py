@@ -18,9 +18,9 @@ from torch.utils.hooks import RemovableHandle
 from isospike.errors import ConversionError
 from isospike.networks.activations import LevelActivation
 from isospike.networks.layers import Classifier, Pixels
-from isospike.networks.weights import QuantisedWeight
+from isospike.networks.weights import ChannelGain, QuantisedWeight
 
-_LEAVES = (LevelActivation, Pixels, QuantisedWeight)
+_LEAVES = (LevelActivation, Pixels, QuantisedWeight, ChannelGain)
 _FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
 """What a user's forward, torch.export and torch.fx raise when a module cannot be traced."""
 _NOTES = ("numpy", "item", "tolist")

@@ -125,4 +125,3 @@ class Classifier(nn.Linear):
         worth = float(scale[0]) * float(self.unit() / self.divisor)
         rounded = torch.floor(self.bias.detach() / worth + 0.5) * worth
         return nn.functional.linear(x, self.weight, RoundTrip.apply(self.bias, rounded))
-

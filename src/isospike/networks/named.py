@@ -10,10 +10,10 @@ from torch import nn
 from isospike.errors import NotationError
 from isospike.networks.layers import Pixels
 from isospike.networks.mobilenet import mobilenet_v1
-from isospike.networks.network import Network, Quantisation
+from isospike.networks.network import Network, Quantisation, check_deviation
 from isospike.networks.resnet import resnet8, resnet18, resnet20, resnet34
 from isospike.networks.vgg import vgg11, vgg15, vgg16
-from isospike.networks.weights import quantise_weight
+from isospike.networks.weights import fold_deviation, quantise_weight
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vgg11": vgg11,
@@ -40,6 +40,7 @@ def build_architecture(
     *,
     offset: tuple[int, ...] | None = None,
     divisor: int = 255,
+    deviation: tuple[float, ...] | None = None,
     **options: Any,
 ) -> NamedNetwork:
     """Build a named network behind :class:`Pixels`.
@@ -52,6 +53,7 @@ def build_architecture(
             activation; ``ends`` concerns the first convolution and the classifier.
         offset: integer pixel value per channel that counts as zero; zeros by default.
         divisor: pixels are worth ``1 / divisor``.
+        deviation: standard deviation per channel, in pixel steps, that the first layer's weight absorbs.
         options: of the architecture's own function (``pool``, ``norm``, ``dropout`` ...); None leaves its default.
 
     Raises:
@@ -76,6 +78,8 @@ def build_architecture(
     for module in synapses:
         end = module is synapses[0] or module is synapses[-1]
         quantise_weight(module, chosen.choose_weights(end), per_channel=module is not synapses[-1])
+    if deviation is not None:
+        fold_deviation(body, check_deviation(deviation, in_shape[0]), divisor)
     pixels = Pixels(offset or (0,) * in_shape[0], divisor)
     network = NamedNetwork(OrderedDict([("pixels", pixels), ("body", body)]))
     network.notation, network.in_shape, network.classes = name, in_shape, classes

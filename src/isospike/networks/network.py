@@ -12,7 +12,7 @@ from isospike.errors import NotationError
 from isospike.networks.activations import LevelActivation, median, qcfs
 from isospike.networks.layers import Classifier, Layer, Pixels, SpikeDrop
 from isospike.networks.notation import ConvolutionSpec, DenseSpec, PoolSpec, parse_notation
-from isospike.networks.weights import quantise_weight
+from isospike.networks.weights import fold_deviation, quantise_weight
 
 LEVELS = ("median", "qcfs", "none")
 WEIGHTS = ("float", "ternary", "binary", "binary-centred", "int8")
@@ -92,6 +92,7 @@ def build_network(
     batch_norm: bool = True,
     offset: tuple[int, ...] | None = None,
     divisor: int = 255,
+    deviation: tuple[float, ...] | None = None,
     encoder_drop: float = 0.0,
     dropout: float = 0.0,
 ) -> Network:
@@ -110,6 +111,7 @@ def build_network(
         batch_norm: whether BatchNorm follows each hidden layer.
         offset: integer pixel value per channel that counts as zero; zeros by default.
         divisor: pixels are worth ``1 / divisor``.
+        deviation: standard deviation per channel, in pixel steps, that the first layer's weight absorbs.
         encoder_drop: while training, lose each of the encoder's spikes with a probability of up to this much.
         dropout: while training, drop activations after each pooling and dense layer with this probability.
 
@@ -137,8 +139,21 @@ def build_network(
             builder.drop_out(dropout)
     layers = OrderedDict([("pixels", Pixels(offset, divisor)), *builder.finish(classes)])
     network = Network(layers)
+    if deviation is not None:
+        fold_deviation(network, check_deviation(deviation, in_shape[0]), divisor)
     network.notation, network.in_shape, network.classes = notation, in_shape, classes
     return network
+
+
+def check_deviation(deviation: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """The deviation, if it can divide.
+
+    Raises:
+        NotationError: not one number above 0 for each channel.
+    """
+    if len(deviation) != channels or not all(0 < value < float("inf") for value in deviation):
+        raise NotationError(f"deviation: expected {channels} numbers above 0, one a channel, got {deviation}")
+    return deviation
 
 
 class _Builder:

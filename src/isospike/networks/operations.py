@@ -27,7 +27,7 @@ from isospike.networks.activations import LevelActivation
 from isospike.networks.assembling import Assembly, Signal, spread_per_channel, to_array
 from isospike.networks.layers import Pixels
 from isospike.networks.remedies import GATES
-from isospike.networks.weights import QuantisedWeight
+from isospike.networks.weights import ChannelGain, QuantisedWeight
 
 UNKNOWN = object()
 """A value that is neither constant nor made of the images alone, such as the batch size."""
@@ -299,9 +299,11 @@ def _concatenate(call: Call) -> Signal:
     return call.assembly.add(Concatenate, call.name, sources) if len(sources) > 1 else signals[0]
 
 
-def _keep_whole(call: Call) -> Signal | Weight:
-    """Modules that stay one operation: level activations, pixels, quantised weights."""
+def _keep_whole(call: Call) -> Signal | Weight | Tensor:
+    """Modules that stay one operation: level activations, pixels, weights that are quantised or have gains."""
     leaf, value = call.leaves[call["index"]], call["x"]
+    if isinstance(leaf, ChannelGain) and isinstance(value, Tensor):
+        return leaf(value).detach()
     if isinstance(leaf, QuantisedWeight) and isinstance(value, Tensor):
         return Weight(value, leaf)
     signal = call.signal("x")

@@ -11,12 +11,17 @@ from isospike.networks.activations import RoundTrip
 class QuantisedWeight(nn.Module):
     """A weight that is forward ``scale * integers`` and backward the latent weight itself (straight-through)."""
 
+    relaxed = False
+    """Whether the latent weight is used as it is, as in the first part of a training."""
+
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Integers (int8, shape of the weight) and scale (float32, one per output channel)."""
         raise NotImplementedError
 
     def forward(self, latent: Tensor) -> Tensor:
         """The quantised weight, in the latent weight's type."""
+        if self.relaxed:
+            return latent
         with torch.no_grad():
             integers, scale = self.split(latent)
             quantised = integers.to(latent.dtype) * _per_channel(scale, latent)
@@ -85,6 +90,47 @@ class Int8(QuantisedWeight):
         return integers.clamp_(-127, 127).to(torch.int8), scale
 
 
+class ChannelGain(nn.Module):
+    """The weight times one gain for each channel that comes in: what dividing that channel's pixels by their standard
+    deviation would do, without any number that is no pixel. What it gives is what a quantiser then rounds.
+
+    Args:
+        gain: float32 (channels,), each above zero.
+    """
+
+    gain: Tensor
+
+    def __init__(self, gain: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("gain", gain.detach().clone().float())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The same shape; a dense weight takes each channel's gain at all its positions."""
+        repeated = self.gain.repeat_interleave(weight.shape[1] // len(self.gain))
+        return weight * repeated.view(1, -1, *[1] * (weight.dim() - 2))
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The weight itself: gains scale what training begins with, as normalised pixels would."""
+        return weight
+
+
+def fold_deviation(model: nn.Module, deviation: tuple[float, ...], divisor: int) -> None:
+    """Fold each channel's standard deviation into the weight of the first layer, in front of its quantiser.
+
+    Arguments:
+        model: its first convolution or dense layer takes the pixels.
+        deviation: in pixel steps, one for each channel, above zero.
+        divisor: pixels are worth ``1 / divisor`` already.
+    """
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    quantiser = _find_quantiser(first)
+    if quantiser is not None:
+        parametrize.remove_parametrizations(first, "weight", leave_parametrized=False)
+    parametrize.register_parametrization(first, "weight", ChannelGain(divisor / torch.tensor(deviation)))
+    if quantiser is not None:
+        parametrize.register_parametrization(first, "weight", quantiser)
+
+
 def quantise_weight(module: nn.Module, weights: str, per_channel: bool = True) -> None:
     """Register the quantiser called ``weights`` ("float", "ternary", "binary", "binary-centred", "int8") on
     ``module.weight``.
@@ -106,16 +152,20 @@ def quantise_weight(module: nn.Module, weights: str, per_channel: bool = True) -
 
 
 def read_latent(module: nn.Module) -> Tensor:
-    """The weight that training moves: the float behind a quantised weight, or the weight itself."""
-    quantised = _find_quantiser(module) is not None
-    return module.get_parameter("parametrizations.weight.original" if quantised else "weight").detach()
+    """The weight that training moves, times its gains: the float behind a quantised weight, or the weight itself."""
+    if not parametrize.is_parametrized(module, "weight"):
+        return module.get_parameter("weight").detach()
+    latent = module.get_parameter("parametrizations.weight.original").detach()
+    for part in module.get_submodule("parametrizations.weight").children():
+        latent = part(latent) if isinstance(part, ChannelGain) else latent
+    return latent
 
 
 def split_weight(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """The weight as conversion sees it: integers (int8) and scale (float32, per output channel), or the float weight
     and None where nothing quantises it."""
-    latent = read_latent(module)
     quantiser = _find_quantiser(module)
+    latent = read_latent(module)
     if quantiser is None:
         return latent, None
     with torch.no_grad():
@@ -125,13 +175,16 @@ def split_weight(module: nn.Module) -> tuple[Tensor, Tensor | None]:
 def _find_quantiser(module: nn.Module) -> QuantisedWeight | None:
     if not parametrize.is_parametrized(module, "weight"):
         return None
-    quantiser = module.get_submodule("parametrizations.weight.0")
-    if not isinstance(quantiser, QuantisedWeight):
-        raise ConversionError(
-            f"weights: expected float, ternary, binary or int8 weights, got those of {type(quantiser).__name__}: "
-            "use isospike.networks.quantise_weight"
-        )
-    return quantiser
+    found = None
+    for part in module.get_submodule("parametrizations.weight").children():
+        if isinstance(part, QuantisedWeight):
+            found = part
+        elif not isinstance(part, ChannelGain):
+            raise ConversionError(
+                f"weights: expected float, ternary, binary or int8 weights, got those of {type(part).__name__}: "
+                "use isospike.networks.quantise_weight"
+            )
+    return found
 
 
 def _centre(weight: Tensor) -> Tensor:

@@ -24,9 +24,13 @@ INDEX = "checkpoint.json"
 
 
 def describe_run(
-    model: nn.Module, config: TrainingConfig, augmentation: Augmentation | None, data: Images
+    model: nn.Module,
+    config: TrainingConfig,
+    augmentation: Augmentation | None,
+    data: Images,
+    teacher: nn.Module | None = None,
 ) -> dict[str, Any]:
-    """What must be the same for a training to go on: every setting, every module as built, and the images."""
+    """What must be the same for a training to go on: every setting, every module as built, the images, the teacher."""
     facts = {
         **{f"train.{key}": value for key, value in asdict(config).items()},
         **{f"augmentation.{key}": value for key, value in asdict(augmentation or Augmentation()).items()},
@@ -35,6 +39,8 @@ def describe_run(
         "data.shape": data.shape,
         "data.checksum": _checksum(data),
     }
+    if teacher is not None:
+        facts["teacher.checksum"] = _check_weights(teacher)
     described: dict[str, Any] = json.loads(json.dumps(facts))
     return described
 
@@ -48,14 +54,23 @@ def _checksum(data: Images) -> str:
     return f"{zlib.crc32(images.labels.contiguous().numpy().data, pixels):08x}"
 
 
+def _check_weights(model: nn.Module) -> str:
+    total = 0
+    for value in model.state_dict().values():
+        total = zlib.crc32(np.ascontiguousarray(value.detach().cpu().numpy()).data, total)
+    return f"{total:08x}"
+
+
 def write_checkpoint(
     folder: Path,
     run: Mapping[str, Any],
     history: list[EpochReport],
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
+    average: nn.Module | None = None,
 ) -> None:
-    """Write weights, optimiser state and history into ``folder``; the checkpoint before stays until this one is whole.
+    """Write weights, optimiser state, averaged weights and history into ``folder``; the checkpoint before stays until
+    this one is whole.
 
     Raises:
         FileError: the folder cannot be written.
@@ -63,7 +78,7 @@ def write_checkpoint(
     """
     epoch = len(history)
     tensors = folder / f"checkpoint-{epoch}.safetensors"
-    write_tensors(tensors, _collect_arrays(model, optimiser), {"epoch": str(epoch)})
+    write_tensors(tensors, _collect_arrays(model, optimiser, average), {"epoch": str(epoch)})
     content = {"epoch": epoch, "tensors": tensors.name, "run": run, "history": [asdict(report) for report in history]}
     write_json(folder / INDEX, content)
     for old in folder.glob("checkpoint-*.safetensors"):
@@ -72,9 +87,13 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    folder: Path, run: Mapping[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path,
+    run: Mapping[str, Any],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: nn.Module | None = None,
 ) -> list[EpochReport]:
-    """Put the weights and the optimiser state of the last checkpoint in place.
+    """Put the weights, the optimiser state and the averaged weights of the last checkpoint in place.
 
     Returns:
         The reports of the epochs that are done; none where ``folder`` has no checkpoint, and nothing changes then.
@@ -96,7 +115,11 @@ def read_checkpoint(
         ) from error
     _check_run(index, before, run)
     arrays, _ = read_tensors(folder / Path(name).name)
-    _place_arrays(folder / name, arrays, model, optimiser)
+    path = folder / Path(name).name
+    _place_state(path, arrays, "model.", model)
+    if average is not None:
+        _place_state(path, arrays, "average.", average)
+    _place_optimiser(arrays, model, optimiser)
     return history
 
 
@@ -109,8 +132,12 @@ def _check_run(index: Path, before: Mapping[str, Any], run: Mapping[str, Any]) -
             )
 
 
-def _collect_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+def _collect_arrays(
+    model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
+) -> dict[str, np.ndarray]:
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{name}.{key}"] = value
@@ -121,14 +148,12 @@ def _collect_arrays(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[
     return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
 
 
-def _place_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], model: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
+def _place_state(path: Path, arrays: Mapping[str, np.ndarray], prefix: str, model: nn.Module) -> None:
     expected = model.state_dict()
     state: dict[str, Tensor] = {}
-    found = {name.removeprefix("model.") for name in arrays if name.startswith("model.")}
+    found = {name.removeprefix(prefix) for name in arrays if name.startswith(prefix)}
     for name in dict.fromkeys((*expected, *sorted(found))):
-        array = arrays.get(f"model.{name}")
+        array = arrays.get(f"{prefix}{name}")
         got = "none" if array is None else str(_shape(array, expected.get(name)))
         wanted = str(tuple(expected[name].shape)) if name in expected else "none"
         if array is None or got != wanted:
@@ -138,6 +163,9 @@ def _place_arrays(
             )
         state[name] = torch.from_numpy(array.reshape(expected[name].shape))
     model.load_state_dict(state)
+
+
+def _place_optimiser(arrays: Mapping[str, np.ndarray], model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     for name, parameter in model.named_parameters():
         prefix = f"optimiser.{name}."
         for key in [key for key in arrays if key.startswith(prefix) and "." not in key.removeprefix(prefix)]:

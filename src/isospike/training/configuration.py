@@ -6,7 +6,7 @@ from typing import Literal
 
 from isospike.errors import TrainingError
 
-OPTIMISERS = ("adamw", "sgd")
+OPTIMISERS = ("adamw", "sgd", "muon")
 SCHEDULES = ("one-cycle", "cosine", "constant")
 PRECISIONS = ("float32", "bf16")
 
@@ -24,8 +24,9 @@ class TrainingConfig:
         learning_rate: its highest value.
         weight_decay: decoupled in "adamw", added to the gradient in "sgd"; only on weights of two or more dimensions,
             never on BatchNorm, biases or learned thresholds.
-        optimiser: "adamw", or "sgd" with Nesterov momentum.
-        momentum: the momentum of "sgd", the first beta of "adamw".
+        optimiser: "adamw", "sgd" with Nesterov momentum, or "muon" (of the weights between the first and the last
+            layer; "adamw" moves the rest).
+        momentum: the momentum of "sgd" and "muon", the first beta of "adamw".
         schedule: "one-cycle" (cosine from learning_rate / 25 up, then down to a ten-thousandth of that), "cosine"
             (linear from 0 up, then cosine down to 0), or "constant" (linear from 0 up, then level).
         warmup: fraction of all steps that the way up takes, 0 to below 1.
@@ -34,6 +35,14 @@ class TrainingConfig:
         channels_last: keep images and 4-d weights with the channels innermost in memory.
         seed: of the order of images and of their augmentation.
         gradient_clip: largest norm of the whole gradient; None leaves it.
+        accumulation: slices that each process takes its part of a batch in, one after another, to use less memory;
+            the step is the same but for BatchNorm, which sees a slice at a time.
+        levels_from: share of all steps before activations get their levels; they are clipped ReLUs until then.
+        weights_from: share of all steps before weights are quantised.
+        average: decay per step of an exponential moving average of the weights, which the training ends with; 0 for
+            none. BatchNorm's statistics are then measured anew.
+        distil: share of the loss that compares with a teacher's answers; the rest compares with the labels.
+        temperature: what logits are divided by where they are compared with a teacher's.
 
     Raises:
         TrainingError: a value out of its range.
@@ -43,7 +52,7 @@ class TrainingConfig:
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "sgd", "muon"] = "adamw"
     momentum: float = 0.9
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     warmup: float = 0.2
@@ -52,6 +61,12 @@ class TrainingConfig:
     channels_last: bool = False
     seed: int = 0
     gradient_clip: float | None = None
+    accumulation: int = 1
+    levels_from: float = 0.0
+    weights_from: float = 0.0
+    average: float = 0.0
+    distil: float = 0.0
+    temperature: float = 2.0
 
     def __post_init__(self) -> None:
         clip = self.gradient_clip
@@ -67,6 +82,12 @@ class TrainingConfig:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 to below 1"),
             ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             ("seed", 0 <= self.seed < 2**63, "0 to 2^63 - 1"),
+            ("accumulation", self.accumulation >= 1, "1 or more slices"),
+            ("levels_from", 0 <= self.levels_from < 1, "a fraction, 0 to below 1"),
+            ("weights_from", 0 <= self.weights_from < 1, "a fraction, 0 to below 1"),
+            ("average", 0 <= self.average < 1, "a decay, 0 to below 1"),
+            ("distil", 0 <= self.distil <= 1, "a share, 0 to 1"),
+            ("temperature", 0 < self.temperature < math.inf, "a positive number"),
             ("gradient_clip", clip is None or 0 < clip < math.inf, "a positive number, or none"),
         )
         for name, fits, expected in checks:

@@ -3,22 +3,30 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
 
 from isospike.data import Augmentation, Images, ImageSet, ImageStream, augment
 from isospike.errors import TrainingError
+from isospike.training.averaging import finish_average, start_average
 from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
 from isospike.training.configuration import TrainingConfig, schedule_rate
 from isospike.training.feeding import Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
+from isospike.training.objective import Objective, ask_teacher
 from isospike.training.optimisers import build_optimiser
 from isospike.training.processes import gather_sum, share_buffers, start_accelerator
+from isospike.training.relaxation import Relaxation
+
+_MEASURED = 100
+"""Batches that BatchNorm's statistics are measured on, with averaged weights."""
 
 
 def train(
@@ -27,6 +35,7 @@ def train(
     config: TrainingConfig,
     *,
     augmentation: Augmentation | None = None,
+    teacher: nn.Module | None = None,
     folder: Path | None = None,
     device: str = "cpu",
     on_epoch: Callable[[EpochReport], None] | None = None,
@@ -43,6 +52,7 @@ def train(
             order; of a stream each process reads its share.
         config: the settings.
         augmentation: how to vary the images; None leaves them.
+        teacher: a trained network that answers the same images, for ``config.distil``; moved to ``device``.
         folder: where checkpoints go; with several machines, a folder that all of them see. None writes nothing.
         device: "cpu" or "cuda".
         on_epoch: called on every process after each epoch's checkpoint; may call :func:`evaluate`.
@@ -58,16 +68,29 @@ def train(
     """
     accelerator = start_accelerator(device, config.precision)
     _check_sizes(data, config, accelerator)
-    run = describe_run(model, config, augmentation, data)
+    _check_teacher(teacher, config)
+    run = describe_run(model, config, augmentation, data, teacher)
     model.to(accelerator.device)
     _lay_out(model, torch.channels_last if config.channels_last else torch.contiguous_format)
     optimiser = build_optimiser(model, config)
-    history = [] if folder is None else read_checkpoint(folder, run, model, optimiser)
+    average = start_average(model, config.average) if config.average else None
+    history = [] if folder is None else read_checkpoint(folder, run, model, optimiser, average)
     _check_agreement(accelerator, len(history))
-    objective = accelerator.prepare_model(_Objective(model, config, _find_highest(data), accelerator))
-    feed = make_feed(data, config.batch_size, config.seed, accelerator)
-    steps = len(data) // config.batch_size
-    session = _Session(accelerator, objective, optimiser, feed, steps, config, augmentation or Augmentation(), on_step)
+    objective = accelerator.prepare_model(Objective(model, config, _find_highest(data), accelerator))
+    session = _Session(
+        accelerator=accelerator,
+        model=model,
+        objective=objective,
+        optimiser=optimiser,
+        average=average,
+        relaxation=Relaxation(model, config),
+        teacher=None if teacher is None else teacher.to(accelerator.device).eval(),
+        feed=make_feed(data, config.batch_size, config.seed, accelerator),
+        steps=len(data) // config.batch_size,
+        config=config,
+        augmentation=augmentation or Augmentation(),
+        on_step=on_step,
+    )
     try:
         for epoch in range(len(history), config.epochs):
             model.train()
@@ -76,34 +99,17 @@ def train(
             share_buffers(accelerator, model)
             history.append(report)
             if folder is not None and accelerator.is_main_process:
-                write_checkpoint(folder, run, history, model, optimiser)
+                write_checkpoint(folder, run, history, model, optimiser, average)
             if on_epoch is not None:
                 on_epoch(report)
+        session.relaxation.apply(1.0)
+        if average is not None:
+            _take_average(session, average)
     finally:
+        session.relaxation.apply(1.0)
         _lay_out(model, torch.contiguous_format)
     accelerator.wait_for_everyone()
     return history
-
-
-class _Objective(nn.Module):
-    """The network with its loss. Wrapping this, and not the network, leaves the network as it was afterwards."""
-
-    def __init__(self, model: nn.Module, config: TrainingConfig, highest_label: int, accelerator: Accelerator) -> None:
-        super().__init__()
-        self.model = model
-        self.smoothing = config.label_smoothing
-        self.highest_label = highest_label
-        # Slices may differ by one image, and gradients are averaged over processes: each image weighs the same so.
-        self.weight = accelerator.num_processes / config.batch_size
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        logits = self.model(images)
-        if logits.ndim != 2 or len(logits) != len(labels) or logits.shape[1] <= self.highest_label:
-            raise TrainingError(
-                f"train: the network gave {tuple(logits.shape)} for {len(labels)} images with labels up to "
-                f"{self.highest_label}, expected ({len(labels)}, classes): give it a classifier of more classes"
-            )
-        return cross_entropy(logits, labels, reduction="sum", label_smoothing=self.smoothing) * self.weight
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,12 @@ class _Session:
     """What stays the same from step to step."""
 
     accelerator: Accelerator
+    model: nn.Module
     objective: nn.Module
     optimiser: torch.optim.Optimizer
+    average: AveragedModel | None
+    relaxation: Relaxation
+    teacher: nn.Module | None
     feed: Feed
     steps: int
     config: TrainingConfig
@@ -131,6 +141,7 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
         torch.manual_seed(generator.initial_seed())
         for step, batch in enumerate(session.feed.read(epoch)):
             rate = schedule_rate(config, epoch * steps + step, config.epochs * steps)
+            session.relaxation.apply((epoch * steps + step) / (config.epochs * steps))
             # The sum stays on the device: reading it at each step would make the device wait for Python.
             total += _run_step(session, batch, generator, rate)
             if session.on_step is not None:
@@ -141,18 +152,45 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
 
 
 def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, rate: float) -> Tensor:
-    images = augment(batch.images, session.augmentation, generator)
-    if session.config.channels_last:
-        images = _place_channels_last(images)
-    loss: Tensor = session.objective(images, batch.labels)
-    session.accelerator.backward(loss)
-    if session.config.gradient_clip is not None:
-        session.accelerator.clip_grad_norm_(session.objective.parameters(), session.config.gradient_clip)
+    accelerator, objective, config = session.accelerator, session.objective, session.config
+    images = _vary(session, batch.images, generator)
+    size = -(-len(images) // config.accumulation)
+    slices = list(zip(images.split(size), batch.labels.split(size), strict=True))
+    total = torch.zeros((), device=images.device)
+    for number, (some, labels) in enumerate(slices, start=1):
+        # processes exchange gradients with the last slice only
+        with accelerator.no_sync(objective) if number < len(slices) else nullcontext():
+            loss = objective(some, labels, ask_teacher(session.teacher, some, accelerator))
+            accelerator.backward(loss)
+        total += loss.detach()
+    if config.gradient_clip is not None:
+        accelerator.clip_grad_norm_(objective.parameters(), config.gradient_clip)
     for group in session.optimiser.param_groups:
         group["lr"] = rate
     session.optimiser.step()
     session.optimiser.zero_grad(set_to_none=True)
-    return loss.detach()
+    if session.average is not None:
+        session.average.update_parameters(session.model)
+    return total
+
+
+def _vary(session: _Session, images: Tensor, generator: torch.Generator) -> Tensor:
+    """A batch as the network sees it in training."""
+    images = augment(images, session.augmentation, generator)
+    return _place_channels_last(images) if session.config.channels_last else images
+
+
+def _take_average(session: _Session, average: AveragedModel) -> None:
+    config, accelerator = session.config, session.accelerator
+    generator = seed_from(
+        torch.Generator(accelerator.device), config.seed, config.epochs, accelerator.process_index + 1
+    )
+    batches = (_vary(session, batch.images, generator) for batch in session.feed.read(config.epochs))
+    with torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        with accelerator.autocast():
+            finish_average(session.model, average, islice(batches, _MEASURED))
+    share_buffers(accelerator, session.model)
 
 
 def _place_channels_last(images: Tensor) -> Tensor:
@@ -184,6 +222,15 @@ def _check_loss(report: EpochReport, config: TrainingConfig, folder: Path | None
 def _find_highest(data: Images) -> int:
     """The highest label that may come."""
     return data.classes - 1 if isinstance(data, ImageStream) else int(data.labels.max())
+
+
+def _check_teacher(teacher: nn.Module | None, config: TrainingConfig) -> None:
+    if (teacher is None) == (config.distil > 0):
+        got = "no teacher" if teacher is None else "a teacher"
+        raise TrainingError(
+            f"train.distil: got {config.distil} and {got}, expected both or neither: give a share above 0 and "
+            "network.teacher"
+        )
 
 
 def _check_sizes(data: Images, config: TrainingConfig, accelerator: Accelerator) -> None:
