@@ -3,7 +3,8 @@
     python benchmarks/publish.py [RUN_FOLDER ...]
 
 Without a folder only the tables are written anew. Every number in them comes from a metrics.json under results/, or,
-for methods compared on one network (``--comparison``, after ``isospike compare RUN``), from a comparison.json.
+for methods compared on one network (``--comparison``, after ``isospike compare RUN``), from a comparison.json. With
+``--tables NAME`` RUN_FOLDER/NAME (``isospike compare RUN -o RUN/NAME``) is published beside it, as NAME.json.
 """
 
 import argparse
@@ -11,6 +12,9 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+from isospike.experiment.comparison import format_csv, format_markdown
+from isospike.experiment.comparison_table import read_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -41,9 +45,17 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--name", help="the name under results/; the recipe's by default")
     parser.add_argument("--comparison", action="store_true", help="publish RUN_FOLDER/comparison, not the run")
+    parser.add_argument("--tables", default="comparison", help="of which folder in RUN_FOLDER, for --comparison")
     arguments = parser.parse_args()
     for folder in arguments.folders:
-        (publish_comparison if arguments.comparison else publish)(folder, arguments.name)
+        if arguments.comparison:
+            publish_comparison(folder, arguments.name, arguments.tables)
+        else:
+            publish(folder, arguments.name)
+    for path in list_comparisons():
+        found, _ = read_table(path)
+        path.with_suffix(".csv").write_text(format_csv(found))
+        path.with_suffix(".md").write_text(format_markdown(found))
     for path, table in ((RESULTS / "README.md", format_results()), (ROOT / "README.md", format_summary())):
         path.write_text(replace_block(path.read_text(), table))
     results = RESULTS / "README.md"
@@ -60,31 +72,43 @@ def publish(folder: Path, name: str | None) -> None:
     shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
 
 
-def publish_comparison(folder: Path, name: str | None) -> None:
-    """Copy what `isospike compare` found, and what says how the network was trained."""
+def publish_comparison(folder: Path, name: str | None, tables: str) -> None:
+    """Copy what `isospike compare` found, its figures, and what says how the network was trained."""
     target = COMPARISONS / (name or folder.name)
     target.mkdir(parents=True, exist_ok=True)
-    tables = sorted((folder / "comparison").glob("comparison.*"))
-    for file in (*(folder / name for name in ("recipe.toml", "metrics.json", "model.safetensors")), *tables):
-        shutil.copy(file, target / file.name)
+    for file in ("recipe.toml", "metrics.json", "model.safetensors"):
+        shutil.copy(folder / file, target / file)
+    shutil.copy(folder / tables / "comparison.json", target / f"{tables}.json")
+    for figure in sorted((folder / tables).glob("accuracy-over-*")):
+        shutil.copy(figure, target / f"{tables}-{figure.name}")
+
+
+def list_comparisons() -> list[Path]:
+    """The published comparisons: of each network comparison.json, then the others."""
+    found = [path for path in COMPARISONS.glob("*/*.json") if path.name != "metrics.json"]
+    return sorted(found, key=lambda path: (path.parent.name, path.stem != "comparison", path.stem))
 
 
 def format_comparisons() -> str:
     """The tables of all comparisons, each with its command and its training."""
     lines: list[str] = []
-    for folder in sorted(path.parent for path in COMPARISONS.glob("*/comparison.json")):
-        facts = json.loads((folder / "comparison.json").read_text())
-        training = json.loads((folder / "metrics.json").read_text())["training"]
+    for path in list_comparisons():
+        facts = json.loads(path.read_text())
+        training = json.loads((path.parent / "metrics.json").read_text())["training"]
         minutes = training["seconds"] / 60
+        more = "" if path.stem == "comparison" else f", `{path.name}`"
+        figures = sorted(path.parent.glob(f"{path.stem}-accuracy-over-*.svg"))
         lines += [
-            f"### `{folder.name}`",
+            f"### `{path.parent.name}`{more}",
             "",
             f"Recipe `{facts['recipe']}`: {training['epochs']} epochs in {minutes:.1f} min; then",
             "",
             f"    {' '.join(facts['command'])}",
             "",
-            *(folder / "comparison.md").read_text().splitlines(),
+            *path.with_suffix(".md").read_text().splitlines(),
             "",
+            *(f"![{figure.stem}](comparisons/{path.parent.name}/{figure.name})" for figure in figures),
+            *([""] if figures else []),
         ]
     return "\n".join(lines).rstrip()
 

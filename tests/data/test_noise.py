@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isospike.data import add_input_noise
+from isospike.data import add_gaussian_noise, add_input_noise, add_salt_and_pepper
 from isospike.errors import DataError
 
 
@@ -34,3 +34,39 @@ def test_seed_decides_and_zero_does_nothing() -> None:
 def test_strength_out_of_range(strength: float) -> None:
     with pytest.raises(DataError, match=r"noise\.input"):
         add_input_noise(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), strength, 0)
+
+
+def test_gaussian_noise_is_added_rounded_and_clipped() -> None:
+    images = torch.tensor([0, 100, 255], dtype=torch.uint8).repeat(4000).view(10, 1, 30, 40)
+    noisy = add_gaussian_noise(images, 0.1, seed=2)
+    normal = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).double()
+    expected = (images.double() + 25.5 * normal).round().clamp(0, 255)
+    assert noisy.dtype is torch.uint8
+    assert (noisy.double() - expected).abs().max() <= 1  # float32 and float64 may round a half differently
+    hundred = noisy[images == 100].double()
+    assert hundred.mean() == pytest.approx(100, abs=2)
+    assert hundred.std() == pytest.approx(25.5, abs=1.5)
+    assert (noisy[images == 0] == 0).double().mean() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(add_gaussian_noise(images, 0.0, 2), images)
+
+
+def test_salt_and_pepper_hit_whole_pixels_evenly() -> None:
+    images = torch.full((20, 3, 50, 50), 100, dtype=torch.uint8)
+    noisy = add_salt_and_pepper(images, 0.2, seed=4)
+    assert set(noisy.unique().tolist()) == {0, 100, 255}
+    assert (noisy == noisy[:, :1]).all()  # a pixel's channels go together
+    for colour in (0, 255):
+        assert (noisy == colour).double().mean() == pytest.approx(0.1, abs=0.006)
+    more = add_salt_and_pepper(images, 0.5, seed=4)
+    assert (more[noisy != 100] == noisy[noisy != 100]).all()
+    assert (add_salt_and_pepper(images, 1.0, 4) != 100).all()
+    assert torch.equal(add_salt_and_pepper(images, 0.0, 4), images)
+
+
+@pytest.mark.parametrize("amount", [-0.1, float("nan"), float("inf")])
+def test_amounts_out_of_range(amount: float) -> None:
+    picture = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    with pytest.raises(DataError, match="Gaussian noise"):
+        add_gaussian_noise(picture, amount, 0)
+    with pytest.raises(DataError, match="salt and pepper"):
+        add_salt_and_pepper(picture, amount, 0)

@@ -23,7 +23,12 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
         (
             "all-integer-cifar10",
             "cifar10",
-            ["data.train_images=1280", "train.epochs=1", "network.notation=24C3-P2-48C3-P2-48C3-P2-64"],
+            [
+                "data.train_images=1280",
+                "train.epochs=1",
+                "train.batch_size=64",
+                "network.notation=24C3-P2-48C3-P2-48C3-P2-64",
+            ],
         ),
     ],
 )

@@ -14,7 +14,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
-from isospike import convert, simulate
+from isospike import convert, save_graph, simulate
+from isospike.cli.program import run
 from isospike.errors import ExportError
 from isospike.export import export_c
 from isospike.export.c.sizes import STRICT
@@ -245,3 +246,18 @@ def test_refusals(tmp_path: Path, change: Callable[[SpikingGraph], SpikingGraph]
 def test_options(tmp_path: Path, weights: str, name: str) -> None:
     with pytest.raises(ExportError, match="expected"):
         export_c(make_graph()[0], tmp_path, weights, name)
+
+
+def test_the_sizes_of_a_run_are_in_its_metrics(tmp_path: Path) -> None:
+    """``export c RUN`` adds the section ``c`` and leaves the others; ``export c FILE`` touches nothing beside it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_graph(make_graph()[0], folder / "snn.safetensors")
+    (folder / "metrics.json").write_text(json.dumps({"snn": {"accuracy": [0.5]}}))
+    assert run(["export", "c", str(folder / "snn.safetensors"), "-o", str(tmp_path / "c")]) == 0
+    assert json.loads((folder / "metrics.json").read_text()) == {"snn": {"accuracy": [0.5]}}
+    assert run(["export", "c", str(folder), "-o", str(tmp_path / "c")]) == 0
+    written = json.loads((tmp_path / "c" / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["snn"] == {"accuracy": [0.5]}
+    assert metrics["c"] == {key: value for key, value in written.items() if key != "t_max"}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from isospike.cli.program import run
+
 MakeRun = Callable[..., Path]
 
 
@@ -68,4 +70,14 @@ def paper_logs(tmp_path: Path) -> Path:
     write_log(folder, "sop_num", ["4072268.0", "5072268.0", "4072268.0", "5072268.0"])
     write_log(folder, "abs_spike", [1000.0, 400.0, 1200.0, 400.0])
     write_log(folder, "sum_spike", [800.0, 200.0, 1000.0, 200.0])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of the recipe, with what a report adds to it; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    quick = ["--set", "train.epochs=3", "--set", "network.notation=8C3-P2-32", "--limit", "60"]
+    assert run(["run", "digits", "--out", str(folder), *quick]) == 0
+    assert run(["report", str(folder), "--limit", "60", "--image", "2", "-o", str(folder.parent / "report.html")]) == 0
     return folder

@@ -149,3 +149,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FileError, match="cannot be written"):
         train(build_net(), take_digits(), CONFIG, folder=tmp_path / "file")
+
+
+def test_a_checkpoint_from_before_a_setting_existed_goes_on_with_its_default(tmp_path: Path) -> None:
+    with pytest.raises(StopError):
+        train(build_net(), take_digits(), CONFIG, folder=tmp_path, on_epoch=stop_after(2))
+    index = tmp_path / "checkpoint.json"
+    content = json.loads(index.read_text())
+    assert content["run"].pop("train.weights_from") == 0.0
+    index.write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"train.weights_from = 0.0, expected 0.5"):
+        train(build_net(), take_digits(), replace(CONFIG, weights_from=0.5), folder=tmp_path)
+    assert len(train(build_net(), take_digits(), CONFIG, folder=tmp_path)) == CONFIG.epochs

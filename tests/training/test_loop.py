@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from isospike.data import Augmentation, ImageSet, load
 from isospike.errors import TrainingError
+from isospike.networks import Quantisation, build_network
 from isospike.training import EpochReport, TrainingConfig, evaluate, train
 from isospike.training.optimisers import build_optimiser
 
@@ -162,3 +163,15 @@ def test_what_cannot_be_trained() -> None:
         train(build_net(classes=4), take_digits(), SHORT)
     with pytest.raises(TrainingError, match=r"gave \(32, 16, 3, 3\) for 32 images"):
         train(build_net()[:7], ImageSet(take_digits().images, take_digits().labels), SHORT)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of the compiler about its own parts
+def test_a_compiled_training_follows_the_plain_one() -> None:
+    losses = {}
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        net = build_network("4C3-8", (1, 8, 8), 10, Quantisation(k=0, ends="int8"))
+        config = replace(SHORT, compiled=compiled, levels_from=0.5)
+        losses[compiled] = [report.loss for report in train(net, take_digits(), config)]
+        assert not hasattr(net, "_orig_mod") and net(take_digits(4).images).shape == (4, 10)
+    assert losses[True] == pytest.approx(losses[False], rel=0.02)

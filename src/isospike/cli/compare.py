@@ -2,107 +2,193 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from isospike.cli.options import Data, Device, Limit, make_options, read_whole_numbers
-from isospike.cli.progress import show_progress
-from isospike.conversion import calibrate
-from isospike.data import crop_centre, hold_images
-from isospike.errors import RecipeError
-from isospike.experiment import RunFolder
-from isospike.experiment.comparison import Choice, compare, describe_ann, list_cells, parse_choice, write_comparison
-from isospike.experiment.run_folder import read_versions
-from isospike.graph import Rectifier
-from isospike.networks import capture
+from isospike.cli.options import Data, Dataset, Device, Limit, Set, make_options, read_shape, read_whole_numbers
+from isospike.cli.own_network import (
+    CorrectBias,
+    Criterion,
+    Images,
+    InShape,
+    Levels,
+    Mean,
+    Model,
+    Per,
+    Percentile,
+    Pixels,
+    Seed,
+    Std,
+    Weights,
+    gather_calibration,
+    read_pixels,
+)
+from isospike.cli.progress import Display, show_progress
+from isospike.conversion import METHODS
+from isospike.errors import ConversionError, FileError, RecipeError
+from isospike.experiment import Experiment, Options, RunFolder, load_recipe
+from isospike.experiment.compared import Subject, measure_comparison, open_own, open_run
+from isospike.experiment.comparison import Choice, Scope, describe_ann, list_cells, parse_choice
+from isospike.experiment.own_settings import Calibration, OwnNetwork
 
-DEFAULT = "qcfs,srp,counting,signed-if,opi,percentile"
-_CALIBRATION_IMAGES = 512
+EVERY = "all"
+_WIDE = 160
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder of a trained network.")]
-Names = Annotated[str, typer.Option("--methods", help="Methods, each with options if wanted: srp:tau=4 percentile:...")]
+Run = Annotated[
+    Path | None, typer.Argument(metavar="[RUN]", help="The run folder of a trained network; or --model; or --recipe.")
+]
+RecipeName = Annotated[
+    str | None, typer.Option("--recipe", help="Train this recipe into --out first, or go on with its training.")
+]
+Names = Annotated[str, typer.Option("--methods", help="all, or some with commas: qcfs,srp:tau=8,counting:limit=2.")]
 Steps = Annotated[str, typer.Option("--steps", help="The time steps that the table shows.")]
-Levels = Annotated[int | None, typer.Option("--levels", help="Calibrate ReLUs to this many levels first.")]
 TMax = Annotated[int, typer.Option("--t-max", help="The most time steps of each graph.")]
-Target = Annotated[Path | None, typer.Option("--out", "-o", help="Where the tables go; RUN/comparison by default.")]
+Target = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Where the tables go; RUN/comparison by default. With --recipe, the run folder."),
+]
 
 
 def compare_methods(
-    run: Run,
-    methods: Names = DEFAULT,
+    run: Run = None,
+    methods: Names = EVERY,
     steps: Steps = "1,2,4,8,16,32",
     data: Data = None,
     out: Target = None,
+    recipe: RecipeName = None,
+    settings: Set = None,
+    model: Model = None,
+    weights: Weights = None,
+    in_shape: InShape = None,
+    dataset: Dataset = None,
     levels: Levels = None,
+    criterion: Criterion = None,
+    percentile: Percentile = None,
+    per: Per = None,
+    correct_bias: CorrectBias = None,
+    images: Images = None,
+    mean: Mean = None,
+    std: Std = None,
+    pixels: Pixels = None,
+    seed: Seed = 0,
     t_max: TMax = 64,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images simulated together.")] = 250,
     device: Device = "cpu",
     limit: Limit = None,
 ) -> None:
-    """Convert one trained network by several methods; accuracy over time, spikes, SOPs and mismatches in one table."""
+    """Convert one network by several methods: accuracy, latency, spikes, energy, memory and proof in one table.
+
+    The network is that of RUN, of a file of one's own (--model, as for convert), or of a recipe (--recipe).
+    """
     choices = split_choices(methods)
-    folder = RunFolder(run)
-    if not (run / "recipe.toml").is_file() and (run / "ann.safetensors").is_file():
-        raise RecipeError(f"{run}: expected the run of a recipe, got a network of your own: convert it by each method")
-    recipe = folder.read_recipe()
+    chosen = read_whole_numbers("--steps", steps)
+    Scope(chosen, t_max, batch_size, device)  # what is wrong is said before anything is trained
     options = make_options(data, device, limit)
-    train, test = recipe.load_data(options.data, options.limit)
-    ann = capture(folder.read_model(recipe))
-    images = hold_images(train.first(min(len(train), 4096))).images
-    images = images if recipe.data.crop is None else crop_centre(images, recipe.data.crop)
-    if any(isinstance(node, Rectifier) for node in ann) and levels is None:
-        lacking = ", ".join(choice.method for choice in choices if choice.method not in ("percentile", "opi"))
-        if lacking:
-            typer.echo(f"note: the network has ReLUs; {lacking} may need --levels 32", err=True)
+    given = gather_calibration(levels, criterion, percentile, per, correct_bias, images)
+    own = {"--weights": weights, "--in-shape": in_shape, "--dataset": dataset, "--mean": mean, "--std": std}
+    _check_source(run, recipe, model, out, {**own, "--pixels": pixels, "--seed": seed or None}, settings)
     with show_progress() as display:
-        levelled = None
-        if levels is not None:
-            levelled = calibrate(ann, images[:_CALIBRATION_IMAGES], levels=levels, criterion="mean-square-error")
-        found = compare(
-            ann,
-            hold_images(test),
-            choices,
-            read_whole_numbers("--steps", steps),
-            levelled=levelled,
-            calibration=images,
-            t_max=t_max,
-            batch_size=batch_size,
-            device=device,
-            advance=display.advance,
-        )
-    facts = {"command": ["isospike", *sys.argv[1:]], "recipe": recipe.name, "versions": read_versions()}
-    paths = write_comparison(found, out or run / "comparison", facts)
+        if model is not None:
+            if in_shape is None:
+                raise ConversionError("--model: expected --in-shape (such as 3,32,32) too")
+            scale, calibration = read_pixels(mean, std, pixels), Calibration(**given)
+            shape = read_shape(in_shape)
+            network = OwnNetwork(model, weights, shape, scale, "counting", {}, calibration, dataset, seed)
+            subject, folder = open_own(network, options, display.advance), out or Path("comparison")
+        else:
+            place = run if recipe is None else _train(recipe, settings, out, options, display)
+            subject = open_run(RunFolder(place or Path()), options, given, display.advance)
+            folder = out if out is not None and recipe is None else (place or Path()) / "comparison"
+        _compare(subject, choices, Scope(chosen, t_max, batch_size, device, subject.seed), folder, display)
+
+
+def _check_source(
+    run: Path | None,
+    recipe: str | None,
+    model: str | None,
+    out: Path | None,
+    own: dict[str, Any],
+    settings: list[str] | None,
+) -> None:
+    """One network, and no option that belongs to another kind.
+
+    Raises:
+        RecipeError, ConversionError: none or several of them, or an option that would go unheard.
+        FileError: a recipe without a folder.
+    """
+    named = [name for name, value in (("RUN", run), ("--model", model), ("--recipe", recipe)) if value is not None]
+    if len(named) != 1:
+        got = " and ".join(named) or "none"
+        raise RecipeError(f"compare: expected RUN, --model FILE.py:function or --recipe NAME, got {got}: give one")
+    if recipe is not None and out is None:
+        raise FileError("--recipe: expected --out DIR too, the run folder that it is trained into")
+    if recipe is None and settings:
+        raise RecipeError("--set: belongs to --recipe: options of methods stand in --methods, as in srp:tau=4")
+    if model is None:
+        for name, value in own.items():
+            if value is not None:
+                raise ConversionError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
+
+
+def _train(recipe: str, settings: list[str] | None, out: Path | None, options: Options, display: Display) -> Path:
+    """Train a recipe, or go on where its training stopped; gives the run folder."""
+    folder = RunFolder(out or Path())
+    loaded = load_recipe(recipe, settings)
+    Experiment(loaded, folder, options, display.advance).train(display.follow_training(loaded.train))
+    return folder.path
+
+
+def _compare(subject: Subject, choices: list[Choice], scope: Scope, folder: Path, display: Display) -> None:
+    """Measure, draw, and show the table."""
+    command = ["isospike", *sys.argv[1:]]
+    found, paths = measure_comparison(subject, choices, scope, folder, command, display.advance)
+    from isospike.report import draw_comparison, parse_comparison  # matplotlib is slow to load
+
+    figures = draw_comparison(parse_comparison(folder / "comparison.json"), folder)
     typer.echo(describe_ann(found))
-    _show(list_cells(found))
-    typer.echo(f"written: {', '.join(map(str, paths))}")
+    _show(list_cells(found), len(scope.steps))
+    typer.echo(f"written: {', '.join(map(str, [*paths, *figures]))}")
 
 
 def split_choices(text: str) -> list[Choice]:
-    """``a,b:key=value,c``: a pair after a comma belongs to the method before it.
+    """``all``, or ``a,b:key=value,c``: a pair after a comma belongs to the method before it.
 
     Raises:
-        RecipeError: nothing there, or an unknown method.
+        RecipeError: nothing there, an unknown method or option, or a method twice.
     """
     parts: list[str] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        if parts and "=" in part and ":" not in part:
+        if part == EVERY:
+            parts += [name for name in METHODS if name not in parts]
+        elif parts and "=" in part and ":" not in part:
             parts[-1] += f",{part}"
         else:
             parts.append(part)
     if not parts:
-        raise RecipeError(f"--methods: expected names with commas between them, such as {DEFAULT}, got {text!r}")
-    return [parse_choice(part) for part in parts]
+        raise RecipeError(f"--methods: expected all, or names with commas between them, got {text!r}")
+    choices = [parse_choice(part) for part in parts]
+    labels = [choice.label for choice in choices]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"--methods: {twice} stands there twice: give it once, or with other options")
+    return choices
 
 
-def _show(cells: list[list[str]]) -> None:
+def _show(cells: list[list[str]], steps: int) -> None:
+    """The table; in two halves, accuracy and costs, where the terminal is narrow."""
     if not sys.stdout.isatty():
         for row in cells:
             typer.echo("\t".join(row))
         return
-    table = Table(*cells[0])
-    for row in cells[1:]:
-        table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    halves = [cells]
+    if console.width < _WIDE:
+        halves = [[row[: steps + 2] for row in cells], [[row[0], *row[steps + 2 :]] for row in cells]]
+    for half in halves:
+        table = Table(*half[0])
+        for row in half[1:]:
+            table.add_row(*row)
+        console.print(table)

@@ -1,13 +1,20 @@
 """The commands that carry a spiking network out of Python."""
 
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from isospike.graph import SpikingGraph
+
 app = typer.Typer(help="Carry a spiking network out of Python: plain C, NIR.", no_args_is_help=True)
 
-Graph = Annotated[Path, typer.Argument(metavar="SNN", help="An snn.safetensors, as 'isospike convert' writes it.")]
+Graph = Annotated[
+    Path, typer.Argument(metavar="SNN|RUN", help="An snn.safetensors that 'isospike convert' wrote, or a run folder.")
+]
 
 
 @app.command("c")
@@ -19,12 +26,20 @@ def export_c(
     ] = "packed",
     name: Annotated[str, typer.Option("--name", help="The prefix of files and functions.")] = "snn",
 ) -> None:
-    """Write an integer network as C99: no library, no heap, no float; the same logits at every step."""
-    from isospike.export import export_c as write
-    from isospike.graph import load_graph
+    """Write an integer network as C99: no library, no heap, no float; the same logits at every step.
 
-    program = write(load_graph(graph), out, weights, name)
+    Of a run folder, flash and RAM go into its metrics.json too, as the section c.
+    """
+    from isospike.export import export_c as write
+
+    started = time.perf_counter()
+    program = write(_load(graph), out, weights, name)
     sizes = program.sizes
+    if graph.is_dir():
+        from isospike.experiment import RunFolder
+
+        seconds = time.perf_counter() - started
+        RunFolder(graph).merge_metrics({}, "export c", seconds, {"c": {"weights": weights, **asdict(sizes)}})
     flash = "not measured (no C compiler)" if sizes.flash_bytes is None else f"{sizes.flash_bytes:,} bytes"
     typer.echo(f"written: {out / name}.c, {name}.h, main.c, Makefile, metrics.json")
     typer.echo(
@@ -49,9 +64,8 @@ def export_nir(
 ) -> None:
     """Write a rate-coded network as NIR; says what NIR cannot say, and with --data the accuracy it leaves."""
     from isospike.export import export_nir as write
-    from isospike.graph import load_graph
 
-    loaded = load_graph(graph)
+    loaded = _load(graph)
     written = write(loaded, out, pool, v_reset, time_step)
     for note in written.notes:
         typer.echo(f"NOTE: {note}", err=True)
@@ -66,3 +80,10 @@ def export_nir(
     typer.echo(f"accuracy over {min(limit, len(test.images)):,} test images, as isospike runs it and as NIR reads it:")
     for step, (ours, theirs) in enumerate(zip(found.graph, found.nir, strict=True), start=1):
         typer.echo(f"{step:4d}  {ours:8.2%}  {theirs:8.2%}")
+
+
+def _load(place: Path) -> "SpikingGraph":
+    """The graph in a file, or that of a run folder."""
+    from isospike.graph import load_graph
+
+    return load_graph(place / "snn.safetensors" if place.is_dir() else place)

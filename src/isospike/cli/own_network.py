@@ -41,12 +41,34 @@ Levels = Annotated[
     int | None, typer.Option("--levels", help="Give each ReLU this many levels (32 where the method needs some).")
 ]
 Criterion = Annotated[
-    str, typer.Option("--criterion", help="percentile or mean-square-error: how thresholds are found.")
+    str | None,
+    typer.Option(
+        "--criterion",
+        help="percentile or mean-square-error: how thresholds are found.",
+        show_default=Calibration().criterion,
+    ),
 ]
-Percentile = Annotated[float, typer.Option("--percentile", help="Of the activations; for --criterion percentile.")]
-Per = Annotated[str, typer.Option("--per", help="layer or channel: what has a threshold of its own.")]
-CorrectBias = Annotated[bool, typer.Option("--correct-bias", help="Give back the mean that levels take away.")]
-Images = Annotated[int, typer.Option("--images", help="How many training images are measured.")]
+Percentile = Annotated[
+    float | None,
+    typer.Option(
+        "--percentile",
+        help="Of the activations; for --criterion percentile.",
+        show_default=f"{Calibration().percentile}",
+    ),
+]
+Per = Annotated[
+    str | None,
+    typer.Option("--per", help="layer or channel: what has a threshold of its own.", show_default=Calibration().per),
+]
+CorrectBias = Annotated[
+    bool | None, typer.Option("--correct-bias", help="Give back the mean that levels take away.", show_default="no")
+]
+Images = Annotated[
+    int | None,
+    typer.Option(
+        "--images", help="How many training images are measured.", show_default=f"{Calibration().images}", min=1
+    ),
+]
 Mean = Annotated[str | None, typer.Option("--mean", metavar="M,M,M", help="The network takes (p / 255 - mean) / std.")]
 Std = Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="See --mean.")]
 Pixels = Annotated[
@@ -68,11 +90,11 @@ def convert(
     method: MethodName = None,
     dataset: Dataset = None,
     levels: Levels = None,
-    criterion: Criterion = "percentile",
-    percentile: Percentile = 99.9,
-    per: Per = "layer",
-    correct_bias: CorrectBias = False,
-    images: Images = 256,
+    criterion: Criterion = None,
+    percentile: Percentile = None,
+    per: Per = None,
+    correct_bias: CorrectBias = None,
+    images: Images = None,
     mean: Mean = None,
     std: Std = None,
     pixels: Pixels = None,
@@ -97,12 +119,32 @@ def convert(
     chosen: dict[str, Any] = {}
     for setting in settings or []:
         apply_setting(chosen, setting)
-    calibration = Calibration(levels, criterion, percentile, per, correct_bias, images)
+    calibration = Calibration(**gather_calibration(levels, criterion, percentile, per, correct_bias, images))
     scale = read_pixels(mean, std, pixels)
     own = OwnNetwork(model, weights, read_shape(in_shape), scale, method, chosen, calibration, dataset, seed)
     with show_progress() as display:
         metrics = OwnRun(RunFolder(out), options, display.advance).convert(own)
     _report(out, data, own, metrics)
+
+
+def gather_calibration(
+    levels: int | None,
+    criterion: str | None,
+    percentile: float | None,
+    per: str | None,
+    correct_bias: bool | None,
+    images: int | None,
+) -> dict[str, Any]:
+    """The fields of :class:`Calibration` that the command line gives."""
+    fields = {
+        "levels": levels,
+        "criterion": criterion,
+        "percentile": percentile,
+        "per": per,
+        "correct_bias": correct_bias,
+        "images": images,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def read_pixels(mean: str | None, std: str | None, pixels: str | None) -> PixelScale | None:

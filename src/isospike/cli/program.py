@@ -7,10 +7,16 @@ import typer
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
+from isospike.cli import zoo
 from isospike.cli.commands import app
+from isospike.cli.report import report
+from isospike.cli.stress import stress
 from isospike.errors import IsospikeError
 from isospike.training import leave_processes
 
+app.add_typer(zoo.app, name="zoo")
+app.command()(stress)
+app.command()(report)
 USAGE, INTERRUPTED = 2, 130
 _STOPPED = "interrupted; what was whole stays whole, and the same command goes on where training stopped"
 

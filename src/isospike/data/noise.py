@@ -1,4 +1,4 @@
-"""Noise on images, as the papers add it."""
+"""Noise on images: as the papers add it, Gaussian, and salt and pepper."""
 
 import torch
 from torch import Tensor
@@ -25,3 +25,46 @@ def add_input_noise(images: Tensor, strength: float, seed: int) -> Tensor:
         return images
     uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
     return (images * (1 + strength * (uniform - 0.5))).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def add_gaussian_noise(images: Tensor, deviation: float, seed: int) -> Tensor:
+    """Pixels plus ``255 * deviation * G``, G standard normal for each pixel and channel, rounded and clipped to uint8.
+
+    Args:
+        images: uint8 (batch, channel, height, width).
+        deviation: as a share of the range of pixels, 0 or more.
+        seed: of G.
+
+    Raises:
+        DataError: a negative deviation.
+    """
+    if not 0 <= deviation < float("inf"):
+        raise DataError(f"Gaussian noise: expected a deviation of 0 or more, got {deviation}")
+    if deviation == 0:
+        return images
+    normal = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
+    return (images + 255 * deviation * normal).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def add_salt_and_pepper(images: Tensor, probability: float, seed: int) -> Tensor:
+    """Each pixel becomes, with a probability, black (0) or white (255), either as likely; all its channels together.
+
+    A larger probability of the same seed hits the pixels of a smaller one, with the same colours.
+
+    Args:
+        images: uint8 (batch, channel, height, width).
+        probability: 0 to 1.
+        seed: of the draws.
+
+    Raises:
+        DataError: no probability.
+    """
+    if not 0 <= probability <= 1:
+        raise DataError(f"salt and pepper: expected a probability from 0 to 1, got {probability}")
+    if probability == 0:
+        return images
+    shape = (len(images), 1, *images.shape[2:])
+    generator = torch.Generator().manual_seed(seed)
+    hit = (torch.rand(shape, generator=generator) < probability).to(images.device)
+    salt = (torch.rand(shape, generator=generator) < 0.5).to(images.device)
+    return torch.where(hit, salt.to(torch.uint8) * 255, images)

@@ -1,27 +1,50 @@
 """Which method for this network: all of them on the same images, in one table."""
 
-import csv
-import io
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from isospike.conversion import METHODS, QuantisedAnn, convert, verify
+from isospike.conversion import METHODS, QuantisedAnn, Verification, convert, verify
 from isospike.data import ImageSet
-from isospike.errors import ConversionError, RecipeError
-from isospike.files import write_json, write_text
-from isospike.graph import Activation, SpikingGraph
-from isospike.metrics import count_macs, list_working_layers
+from isospike.errors import ConversionError, GraphError, RecipeError
+from isospike.experiment.comparison_table import (
+    Comparison,
+    Trial,
+    describe_ann,
+    format_csv,
+    format_markdown,
+    list_cells,
+    write_comparison,
+)
+from isospike.experiment.costs import summarise_activity, summarise_energy, summarise_latency
+from isospike.experiment.own_settings import check_options
+from isospike.experiment.preparation import Preparation
+from isospike.experiment.summaries import summarise_seeds
+from isospike.experiment.tallies import Tally, join_tallies, tally
+from isospike.graph import Activation, SpikingGraph, count_membrane_bits
+from isospike.metrics import TABLES, count_macs, measure_footprint, measure_macs
 from isospike.networks import CapturedNetwork
 from isospike.simulator import Simulation, simulate
 
+__all__ = [
+    "Choice",
+    "Comparison",
+    "Trial",
+    "compare",
+    "describe_ann",
+    "format_csv",
+    "format_markdown",
+    "list_cells",
+    "parse_choice",
+    "write_comparison",
+]
 DEFAULT_STEPS = (1, 2, 4, 8, 16, 32)
 Advance = Callable[[int], None]
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None}
 
 
 @dataclass(frozen=True)
@@ -44,262 +67,217 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one method came to.
+class Scope:
+    """How the methods are tried.
 
     Attributes:
-        method: its label.
-        steps: T of each entry of the lists below.
-        latency: steps that an answer takes in all: T, and what the method runs before it (SRP's tau).
-        accuracy: fraction right.
-        spikes: mean |spikes| per image up to T, of every neuron.
-        sops: mean synaptic operations per image up to T, of all layers after the encoder, the classifier included.
-        settled: fraction of the images that agree with their membranes; 0 for rate-coded methods, which do not certify.
-        mismatches: counts and logits that differ from the quantised ANN's over the images that settle by T_max; None
-            where a method claims no equality.
-        unsettled: images that have not settled by T_max; None likewise.
-        seconds: what simulating took; for lossless methods, with verifying up to T_max.
-        refused: why the method cannot take this network; the lists are empty then.
+        steps: at which T the table looks.
+        t_max: the most time steps of each graph; lossless methods are verified up to it.
+        batch_size: images simulated together.
+        device: "cpu" or "cuda".
+        seed: of the methods that draw images.
     """
 
-    method: str
-    steps: list[int] = field(default_factory=list)
-    latency: list[int] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    spikes: list[float] = field(default_factory=list)
-    sops: list[float] = field(default_factory=list)
-    settled: list[float] = field(default_factory=list)
-    mismatches: int | None = None
-    unsettled: int | None = None
-    seconds: float = 0.0
-    refused: str | None = None
+    steps: tuple[int, ...] = DEFAULT_STEPS
+    t_max: int = 64
+    batch_size: int = 250
+    device: str = "cpu"
+    seed: int = 0
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """All methods on one network.
-
-    Attributes:
-        ann: accuracy of the ANN that is converted: of its exact quantised form, where it has levels.
-        levelled: accuracy of the same network after calibration to levels, where some methods took that; else None.
-        macs: multiply-accumulates of the ANN per image, over the layers that SOPs are counted on.
-        images: how many were tried.
-        trials: one for each method.
-    """
-
-    ann: float
-    levelled: float | None
-    macs: int
-    images: int
-    trials: list[Trial]
+    def __post_init__(self) -> None:
+        chosen = tuple(sorted(set(self.steps)))
+        if not chosen or not 1 <= chosen[0] <= chosen[-1] <= self.t_max:
+            raise RecipeError(
+                f"--steps: expected time steps from 1 to T_max = {self.t_max}, got {list(self.steps)}: give others, or "
+                "a larger --t-max"
+            )
+        if self.batch_size < 1:
+            raise RecipeError(f"--batch-size: expected at least 1 image, got {self.batch_size}")
+        object.__setattr__(self, "steps", chosen)
 
 
 def parse_choice(text: str) -> Choice:
     """``method`` or ``method:key=value,key=value``.
 
     Raises:
-        RecipeError: an unknown method, or options that are no pairs.
+        RecipeError: an unknown method or option, or options that are no pairs.
     """
     name, _, rest = text.strip().partition(":")
     if name not in METHODS:
-        raise RecipeError(f"--methods: unknown method {name!r}; expected some of {', '.join(METHODS)}")
+        raise RecipeError(f"--methods: unknown method {name!r}; expected all, or some of {', '.join(METHODS)}")
     options = {}
     for pair in filter(None, rest.split(";" if ";" in rest else ",")):
         key, separator, value = pair.partition("=")
         if not separator:
             raise RecipeError(f"--methods {text}: expected method:option=value, got {pair!r}")
-        options[key.strip()] = _read_number(text, value.strip())
+        options[key.strip()] = _read_value(text, value.strip())
+    try:
+        check_options(name, options, 0)
+    except ConversionError as error:
+        raise RecipeError(f"--methods {text}: {str(error).removeprefix('--set ')}") from error
     return Choice(name, options)
 
 
-def _read_number(text: str, value: str) -> float | int:
+def _read_value(text: str, value: str) -> float | int | bool | None:
+    if value in _WORDS:
+        return _WORDS[value]
     try:
         number = float(value)
     except ValueError:
         raise RecipeError(f"--methods {text}: expected a number, got {value!r}") from None
-    return int(number) if number == int(number) and "." not in value else number
+    return int(number) if "." not in value and number.is_integer() else number
 
 
 def compare(
-    ann: SpikingGraph,
+    preparation: Preparation,
     test: ImageSet,
     choices: Sequence[Choice],
-    steps: Sequence[int] = DEFAULT_STEPS,
+    scope: Scope,
     *,
-    levelled: SpikingGraph | None = None,
-    calibration: Tensor | None = None,
-    t_max: int = 64,
-    batch_size: int = 250,
-    device: str = "cpu",
+    known: Mapping[str, Trial] | None = None,
     advance: Callable[[str, int], Advance] | None = None,
+    on_trial: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """Convert one network by several methods and run each over the same images.
 
+    A method that does not take the network has a row with its reason, and the others go on.
+
     Args:
-        ann: from :func:`isospike.capture`.
+        preparation: the network, and what each method is given of it.
         test: images and labels.
         choices: the methods.
-        steps: at which T the table looks.
-        levelled: ``ann`` calibrated to levels (:func:`isospike.calibrate`), for the methods that need levels where
-            ``ann`` has ReLUs; the others take ``ann`` itself.
-        calibration: training images, for methods that measure activations.
-        t_max: the most time steps of each graph; lossless methods are verified up to it.
-        batch_size: images simulated together.
-        device: "cpu" or "cuda".
+        scope: how they are tried.
+        known: what earlier methods came to, by label: taken over.
         advance: given a method and the number of images, gives a function to call with the number done.
+        on_trial: called after each method with all so far.
 
     Raises:
-        RecipeError: no steps, or some outside 1 to ``t_max``.
+        ConversionError: no method takes the network.
+        SimulationError: images of the wrong shape, no images.
     """
-    chosen = sorted(set(steps))
-    if not chosen or not 1 <= chosen[0] <= chosen[-1] <= t_max:
-        raise RecipeError(f"--steps: expected time steps from 1 to T_max = {t_max}, got {list(steps)}")
     follow = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
-    trials = []
+    ann = preparation.captured
+    macs = measure_macs(ann)
+    energy = {table.name: table.spend(macs=sum(macs.values())) for table in TABLES}
+    accuracy = _measure_ann(ann, test, scope)
+    trials: list[Trial] = []
+    levelled: float | None = None
     for choice in choices:
-        source = ann if levelled is None or METHODS[choice.method].needs_images else levelled
+        earlier = (known or {}).get(choice.label)
+        options = check_options(choice.method, {"t_max": scope.t_max, **choice.options}, scope.seed)
         try:
-            options = {"t_max": t_max, **choice.options}
-            graph = convert(source, choice.method, images=calibration, **options)
-        except ConversionError as error:
-            trials.append(Trial(choice.label, refused=str(error)))
-            continue
-        tally, advance_method = _Tally(choice.label, graph, test.labels, chosen), follow(choice.label, len(test))
-        if METHODS[choice.method].lossless:
-            found = verify(
-                graph,
-                source,
-                test.images,
-                choice.method,
-                batch_size=batch_size,
-                device=device,
-                on_batch=advance_method,
-                on_simulation=tally.add,
-                **options,
-            )
-            trial = replace(tally.conclude(), mismatches=found.mismatches, unsettled=found.unsettled)
-        else:
-            for first in range(0, len(test), batch_size):
-                batch = test.images[first : first + batch_size]
-                tally.add(first, simulate(graph, batch, chosen[-1], batch_size=batch_size, device=device))
-                advance_method(first + len(batch))
-            trial = tally.conclude()
+            source = ann if METHODS[choice.method].needs_images else preparation.choose_ann(choice.method)
+            if source is not ann and levelled is None:
+                levelled = _measure_ann(source, test, scope)
+            if earlier is not None:
+                trial = earlier
+            else:
+                images = preparation.choose_images(choice.method, options)
+                graph = convert(source, choice.method, images=images, **options)
+                trial = _try(choice, options, graph, source, test, scope, follow(choice.label, len(test)))
+        except (ConversionError, GraphError) as error:
+            trial = Trial(choice.label, refused=" ".join(str(error).split()))
         trials.append(trial)
-    accuracy = _measure_ann(ann, test, batch_size, device)
-    calibrated = None if levelled is None else _measure_ann(levelled, test, batch_size, device)
-    return Comparison(accuracy, calibrated, count_macs(ann, classifier=True), len(test), trials)
+        found = Comparison(accuracy, levelled, count_macs(ann, classifier=True), len(test), list(trials), energy)
+        if on_trial is not None:
+            on_trial(found)
+    if all(trial.refused is not None for trial in trials):
+        reason = trials[0] if trials else Trial("none", refused="no method was named")
+        raise ConversionError(f"compare: no method takes this network; {reason.method}: {reason.refused}")
+    return found
 
 
-class _Tally:
-    """Sums over images, step by step."""
+def _try(
+    choice: Choice,
+    options: dict[str, Any],
+    graph: SpikingGraph,
+    source: SpikingGraph,
+    test: ImageSet,
+    scope: Scope,
+    advance: Advance,
+) -> Trial:
+    """Simulate one method's graph; what is lossless is verified too, from the same simulation."""
+    started, size, device = time.perf_counter(), scope.batch_size, scope.device
+    parts: list[Tally] = []
 
-    def __init__(self, label: str, graph: SpikingGraph, labels: Tensor, steps: list[int]) -> None:
-        self.label, self.graph, self.labels, self.steps = label, graph, labels, steps
-        self.started = time.perf_counter()
-        self.working = list_working_layers(graph)
-        self.right, self.settled, self.spikes, self.sops = (
-            torch.zeros(steps[-1], dtype=torch.float64) for _ in range(4)
+    def add(first: int, run: Simulation) -> None:
+        parts.append(tally(run, test.labels[first : first + run.settled.shape[1]], size))
+
+    found: Verification | None = None
+    if METHODS[choice.method].lossless:
+        found = verify(
+            graph,
+            source,
+            test.images,
+            choice.method,
+            batch_size=size,
+            device=device,
+            on_batch=advance,
+            on_simulation=add,
+            **options,
         )
-
-    def add(self, first: int, run: Simulation) -> None:
-        """Count a batch that begins with image ``first``; later steps than the table's do not matter."""
-        last = self.steps[-1]
-        labels = self.labels[first : first + run.settled.shape[1]]
-        self.right += (run.predictions == labels).sum(1)[:last]
-        self.settled += run.settled.sum(1)[:last]
-        for node in self.graph.neurons:
-            self.spikes += (run.positive[node.name] + run.negative[node.name]).sum(1)[:last]
-        for layer in self.working:
-            self.sops += run.sops[layer].sum(1)[:last]
-
-    def conclude(self) -> Trial:
-        """Means per image at the table's steps."""
-        return Trial(
-            self.label,
-            self.steps,
-            [step + self.graph.tau for step in self.steps],
-            self._pick(self.right),
-            self._pick(self.spikes.cumsum(0)),
-            self._pick(self.sops.cumsum(0)),
-            self._pick(self.settled),
-            seconds=round(time.perf_counter() - self.started, 1),
-        )
-
-    def _pick(self, total: Tensor) -> list[float]:
-        return [float(total[step - 1]) / len(self.labels) for step in self.steps]
+    else:
+        for first in range(0, max(len(test), 1), size):
+            batch = test.images[first : first + size]
+            add(first, simulate(graph, batch, scope.steps[-1], batch_size=size, device=device))
+            advance(first + len(batch))
+    seconds = round(time.perf_counter() - started, 1)
+    return _conclude(choice.label, graph, join_tallies(parts), scope.steps, found, seconds)
 
 
-def _measure_ann(ann: SpikingGraph, test: ImageSet, batch_size: int, device: str) -> float:
+def _conclude(
+    label: str, graph: SpikingGraph, counts: Tally, steps: Sequence[int], found: Verification | None, seconds: float
+) -> Trial:
+    """Means per image at the table's steps, from the functions that write ``metrics.json``."""
+    activity, energy = summarise_activity(graph, [counts]), summarise_energy(graph, [counts])
+    latency, memory = summarise_latency(graph, [counts]), measure_footprint(graph)
+    membranes = count_membrane_bits(graph).values()
+    spikes = sum((counts.positive[node.name] + counts.negative[node.name]).sum(0) for node in graph.neurons)
+
+    def pick(values: Sequence[float]) -> list[float]:
+        return [values[step - 1] for step in steps]
+
+    def mean(sums: Any) -> list[float]:
+        return pick((sums.double() / counts.total).tolist())
+
+    equal = found is not None and found.is_equal
+    return Trial(
+        label,
+        list(steps),
+        [step + graph.tau for step in steps],
+        mean(counts.correct.sum(0)),
+        mean(torch.as_tensor(spikes).cumsum(0)),
+        pick(energy["network"]["sops"]),
+        pick(summarise_seeds([counts])["settled"]),
+        mismatches=None if found is None else found.mismatches,
+        unsettled=None if found is None else found.unsettled,
+        seconds=seconds,
+        positive_per_neuron=pick(activity["positive_per_neuron"]),
+        negative_per_neuron=pick(activity["negative_per_neuron"]),
+        energy={table.name: pick(energy["network"][table.name]["snn"]) for table in TABLES},
+        equal_bits=_pick_bits(energy["equal_bits"], steps),
+        equal_from=latency["steps_until_settled"]["100"] if equal else None,
+        membrane_bits=None if None in membranes else max((bits for bits in membranes if bits), default=None),
+        parameter_bits=memory.parameters,
+        state_bits=memory.state,
+    )
+
+
+def _pick_bits(section: dict[str, list[float]] | None, steps: Sequence[int]) -> dict[str, list[float]] | None:
+    if section is None:
+        return None
+    return {key: [values[step - 1] for step in steps] for key, values in section.items()}
+
+
+def _measure_ann(ann: SpikingGraph, test: ImageSet, scope: Scope) -> float:
     exact = any(isinstance(node, Activation) for node in ann)
-    reference = QuantisedAnn(ann, device) if exact else CapturedNetwork(ann, dtype=torch.float64, device=device)
+    reference = (
+        QuantisedAnn(ann, scope.device) if exact else CapturedNetwork(ann, dtype=torch.float64, device=scope.device)
+    )
     right = 0
-    for first in range(0, len(test), batch_size):
-        part = slice(first, first + batch_size)
+    for first in range(0, len(test), scope.batch_size):
+        part = slice(first, first + scope.batch_size)
         logits = reference.evaluate(test.images[part])
         found = logits if isinstance(logits, Tensor) else logits.logits
         right += int((found.argmax(1).cpu() == test.labels[part]).sum())
     return right / len(test)
-
-
-def write_comparison(found: Comparison, folder: Path, facts: dict[str, Any]) -> list[Path]:
-    """Write ``comparison.json`` (with ``facts``: command, recipe, versions), ``.csv`` and ``.md``.
-
-    Raises:
-        FileError: a file cannot be written.
-    """
-    paths = [folder / f"comparison.{kind}" for kind in ("json", "csv", "md")]
-    write_json(paths[0], {**facts, **asdict(found)})
-    write_text(paths[1], format_csv(found))
-    write_text(paths[2], format_markdown(found))
-    return paths
-
-
-def format_csv(found: Comparison) -> str:
-    """One line for each method and T."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "steps", "latency", "accuracy", "spikes_per_image", "sops_per_image", "settled"])
-    for trial in found.trials:
-        rows = zip(
-            trial.steps, trial.latency, trial.accuracy, trial.spikes, trial.sops, trial.settled, strict=True
-        )
-        for row in rows:
-            writer.writerow([trial.method, *row])
-    return text.getvalue()
-
-
-def describe_ann(found: Comparison) -> str:
-    """What is converted, in one line."""
-    levelled = "" if found.levelled is None else f" (calibrated to levels: {100 * found.levelled:.2f} %)"
-    return (
-        f"ANN {100 * found.ann:.2f} %{levelled} on {found.images:,} images, {found.macs:,} MACs per image. "
-        "Accuracy in percent."
-    )
-
-
-def list_cells(found: Comparison) -> list[list[str]]:
-    """The table as text, its heading first: accuracy in percent over T, and what was proved."""
-    steps = next((trial.steps for trial in found.trials if trial.steps), [])
-    rows = [["method", *(f"T={step}" for step in steps), "extra steps", "SOPs at the last T", "mismatches"]]
-    for trial in found.trials:
-        if trial.refused is not None:
-            rows.append([trial.method, *["-"] * len(steps), "-", "-", f"refused: {trial.refused}"])
-            continue
-        proof = "no claim" if trial.mismatches is None else f"{trial.mismatches} ({trial.unsettled} unsettled)"
-        accuracies = [f"{100 * value:.2f}" for value in trial.accuracy]
-        extra = str(trial.latency[0] - trial.steps[0])
-        rows.append([trial.method, *accuracies, extra, f"{trial.sops[-1]:,.0f}", proof])
-    return rows
-
-
-def format_markdown(found: Comparison) -> str:
-    """The table in Markdown, the ANN's line above it."""
-    head, *rows = list_cells(found)
-    lines = [
-        describe_ann(found),
-        "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"

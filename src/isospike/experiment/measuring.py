@@ -4,6 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from isospike.data import Images, ImageSet, ImageStream, add_input_noise
+from isospike.experiment.costs import (
+    summarise_activity,
+    summarise_energy,
+    summarise_latency,
+    summarise_neurobench,
+)
 from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, simulate_together
 from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
@@ -40,7 +46,8 @@ def measure_simulation(
         follow: given the number of images of this process, gives a function to call with the number done.
 
     Returns:
-        The six logs; and the sections ``snn``, ``noise`` and ``layers`` of the metrics.
+        The six logs; and the sections ``snn``, ``noise``, ``layers``, ``activity``, ``energy``, ``latency`` and
+        ``neurobench`` of the metrics (docs/metrics.md).
     """
     runs = [
         simulate_together(
@@ -65,5 +72,9 @@ def measure_simulation(
         "snn": snn,
         "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)},
         "layers": summarise_layers(graph, runs),
+        "activity": summarise_activity(graph, runs),
+        "energy": summarise_energy(graph, runs),
+        "latency": summarise_latency(graph, runs),
+        "neurobench": summarise_neurobench(graph, add_noise(test, noise, seeds[0]), settings, noise, seeds[0], device),
     }
     return logs, sections

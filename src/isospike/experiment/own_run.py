@@ -3,19 +3,21 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from isospike.conversion import METHODS, QuantisedAnn, calibrate, convert
+from isospike.conversion import METHODS, QuantisedAnn, convert
 from isospike.data import Images
 from isospike.errors import ConversionError, FileError
+from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
 from isospike.experiment.own_settings import OwnNetwork, check_options, read_later_sections, read_own_network
+from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sharing import Advance, classify_together, verify_together
 from isospike.experiment.stages import Options
@@ -24,7 +26,6 @@ from isospike.metrics import count_macs, write_logs
 from isospike.networks import CapturedNetwork
 from isospike.training import check_device, evaluate, is_main_process, wait_for_others
 
-LEVELS = 32
 _DRAWN = 1024
 """Images that are measured, where the method does not say how many."""
 
@@ -71,17 +72,10 @@ class OwnRun:
             raise FileError(f"{self.folder.path}: it holds the run of a recipe: choose another --out")
         own = replace(own, options=check_options(own.method, own.options, own.seed))
         captured = capture_own(own)
-        levels = choose_levels(own, captured)
-        needs_images = METHODS[own.method].needs_images
-        ann, drawn = captured, None
-        if levels is not None or needs_images:
-            train = _load(own, captured, self.options)[0]
-            if levels is not None:
-                few = draw_images(train, own.calibration.images, own.seed)
-                ann = self._calibrate(own, captured, few.images, levels)
-            if needs_images:
-                drawn = draw_images(train, own.options.get("norm", _DRAWN), own.seed).images
-        graph = convert(ann, own.method, images=drawn, **own.options)
+        load_train = cache(lambda: _load(own, captured, self.options)[0])
+        preparation = prepare_own(own, captured, load_train, self.options.device, self.advance)
+        levels, ann = preparation.choose_levels(own.method), preparation.choose_ann(own.method)
+        graph = convert(ann, own.method, images=preparation.choose_images(own.method, own.options), **own.options)
         if is_main_process():
             save_graph(captured, self.folder.path / "captured.safetensors")
             save_graph(ann, self.folder.path / "ann.safetensors")
@@ -148,6 +142,7 @@ class OwnRun:
         settings, noise = read_later_sections(self.settings, graph.t_max or 1)
         if noise.encoder_drop > 0:
             return self._note("verify", started, own, {}, {"verify": None})
+        settling = SettlingCounter(graph)
         findings = verify_together(
             graph,
             ann,
@@ -158,23 +153,10 @@ class OwnRun:
             batch_size=settings.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
+            on_simulation=settling.add,
         )
-        return self._note("verify", started, own, {}, {"verify": asdict(findings)})
-
-    def _calibrate(self, own: OwnNetwork, captured: SpikingGraph, images: Tensor, levels: int) -> SpikingGraph:
-        settings = own.calibration
-        advance = self.advance("calibrate", sum(isinstance(node, Rectifier) for node in captured))
-        return calibrate(
-            captured,
-            images,
-            levels=levels,
-            criterion=settings.criterion,
-            percentile=settings.percentile,
-            per=settings.per,
-            correct_bias=settings.correct_bias,
-            device=self.options.device,
-            on_layer=lambda done, _: advance(done),
-        )
+        section = {**asdict(findings), "latency": settling.summarise(self.options.device)}
+        return self._note("verify", started, own, {}, {"verify": section})
 
     def _open(self) -> tuple[OwnNetwork, SpikingGraph, Images]:
         """What was converted, with its levels, and the test images."""
@@ -213,18 +195,35 @@ class _Captured(nn.Module):
         return self.network.evaluate(images)
 
 
-def choose_levels(own: OwnNetwork, captured: SpikingGraph) -> int | None:
-    """How many levels the network's ReLUs get; None where they stay.
+def prepare_own(
+    own: OwnNetwork,
+    captured: SpikingGraph,
+    load_train: Callable[[], Images],
+    device: str = "cpu",
+    advance: Callable[[str, int], Advance] | None = None,
+) -> Preparation:
+    """What methods are given of a network of the user's own: of its training images, drawn by its seed.
 
-    Raises:
-        ConversionError: levels for a network that has them already.
+    Args:
+        own: what is known of the network.
+        captured: the network as it came.
+        load_train: gives the training images; called when some are needed.
+        device: "cpu" or "cuda".
+        advance: given a stage and its total, gives a function to call with the number done.
     """
-    rectified = any(isinstance(node, Rectifier) for node in captured)
-    if own.calibration.levels is not None and not rectified:
-        raise ConversionError(f"--levels: {own.model} has no ReLU to calibrate: leave --levels out")
-    if not rectified or (own.calibration.levels is None and METHODS[own.method].needs_images):
-        return None
-    return LEVELS if own.calibration.levels is None else own.calibration.levels
+
+    def draw(number: int) -> Tensor:
+        return draw_images(load_train(), number, own.seed).images
+
+    return Preparation(
+        captured,
+        own.calibration,
+        draw=draw,
+        measure=lambda chosen: draw(chosen.get("norm", _DRAWN)),
+        place=own.model,
+        device=device,
+        advance=advance,
+    )
 
 
 def _load(own: OwnNetwork, graph: SpikingGraph, options: Options) -> tuple[Images, Images]:

@@ -21,7 +21,7 @@ from isospike.networks import Network
 
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
 
-_STALE_AFTER = {"convert": ("snn", "layers", "noise", "verify", "loss")}
+_STALE_AFTER = {"convert": ("snn", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")}
 
 
 @dataclass(frozen=True)

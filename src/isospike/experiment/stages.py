@@ -14,6 +14,7 @@ from torch import Tensor
 from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
+from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
@@ -175,8 +176,10 @@ class Experiment:
         if self.recipe.noise.encoder_drop > 0:
             return self._note("verify", started, {"verify": None})
         test = self._add_noise(self._test_images(), self.recipe.seed)
+        graph = self.folder.read_graph()
+        settling = SettlingCounter(graph)
         findings = verify_together(
-            self.folder.read_graph(),
+            graph,
             self._read_model(),
             test,
             self.recipe.convert.method,
@@ -185,8 +188,10 @@ class Experiment:
             batch_size=self.recipe.simulate.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
+            on_simulation=settling.add,
         )
-        return self._note("verify", started, {"verify": asdict(findings), "loss": None})
+        section = {**asdict(findings), "latency": settling.summarise(self.options.device)}
+        return self._note("verify", started, {"verify": section, "loss": None})
 
     def _measure_loss(self) -> Loss:
         """How far the stored rate-coded graph is from the stored model, on every test image."""
@@ -209,13 +214,7 @@ class Experiment:
         """The training images, as large as what enters the network, where the method measures activations on them."""
         if not METHODS[self.recipe.convert.method].needs_images:
             return None
-        train, crop = self._load()[0], self.recipe.data.crop
-        if isinstance(train, ImageStream):
-            number = self.recipe.convert_options.get("norm", _DRAWN)
-            images = train.draw(number, self.recipe.seed).images
-        else:
-            images = train.images
-        return images if crop is None else crop_centre(images, crop)
+        return choose_training_images(self.recipe, self._load()[0], self.recipe.convert_options)
 
     def _read_teacher(self) -> Network | None:
         """The trained network that this one learns from.
@@ -270,3 +269,13 @@ class Experiment:
             self.folder.update_metrics(self.recipe, stage, seconds, sections)
         wait_for_others()
         return self.folder.read_metrics()
+
+
+def choose_training_images(recipe: Recipe, train: Images, options: dict[str, Any]) -> Tensor:
+    """The training images, as large as what enters the network: all that are in memory; of a stream, as many as the
+    method's options say, drawn by the recipe's seed."""
+    if isinstance(train, ImageStream):
+        images = train.draw(options.get("norm", _DRAWN), recipe.seed).images
+    else:
+        images = train.images
+    return images if recipe.data.crop is None else crop_centre(images, recipe.data.crop)

@@ -75,12 +75,14 @@ def count_macs(graph: SpikingGraph, classifier: bool = False) -> int:
     padding count.
     """
     names = list_working_layers(graph, classifier)
-    total = 0
-    for node in graph.synapses:
-        if node.name in names:
-            positions = int(np.prod(graph.shapes[node.name][1:]))
-            total += positions * int(node.arrays["weight"].size)
-    return total
+    return sum(macs for name, macs in measure_macs(graph).items() if name in names)
+
+
+def measure_macs(graph: SpikingGraph) -> dict[str, int]:
+    """Multiply-accumulates of one image through each layer with weights, the encoder's and the classifier's too (see
+    :func:`count_macs`)."""
+    positions = {node.name: int(np.prod(graph.shapes[node.name][1:])) for node in graph.synapses}
+    return {node.name: positions[node.name] * int(node.arrays["weight"].size) for node in graph.synapses}
 
 
 def _find_hidden(graph: SpikingGraph) -> set[str]:

@@ -122,6 +122,6 @@ class Classifier(nn.Linear):
         _, scale = split_weight(self)
         if scale is None:
             return super().forward(x)
-        worth = float(scale[0]) * float(self.unit() / self.divisor)
-        rounded = torch.floor(self.bias.detach() / worth + 0.5) * worth
-        return nn.functional.linear(x, self.weight, RoundTrip.apply(self.bias, rounded))
+        worth = scale[0].double() * float(self.unit() / self.divisor)
+        rounded = torch.floor(self.bias.detach().double() / worth + 0.5) * worth
+        return nn.functional.linear(x, self.weight, RoundTrip.apply(self.bias, rounded.to(self.bias.dtype)))

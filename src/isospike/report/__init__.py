@@ -1,6 +1,31 @@
-"""Report: figures of what happened in a run."""
+"""Report: figures of what happened in a run, and one page about it."""
 
+from isospike.report.comparison_figures import draw_comparison
+from isospike.report.comparison_record import parse_comparison
+from isospike.report.confusion import Confusion, read_confusion, write_confusion
 from isospike.report.figures import draw_figures
+from isospike.report.more_figures import write_figures
+from isospike.report.page import write_report
+from isospike.report.run_contents import RunContents, digest_graph, read_contents
 from isospike.report.run_record import LayerRecord, RunRecord, read_run
+from isospike.report.sample import Sample, read_sample, write_sample
 
-__all__ = ["LayerRecord", "RunRecord", "draw_figures", "read_run"]
+__all__ = [
+    "Confusion",
+    "LayerRecord",
+    "RunContents",
+    "RunRecord",
+    "Sample",
+    "digest_graph",
+    "draw_comparison",
+    "draw_figures",
+    "parse_comparison",
+    "read_confusion",
+    "read_contents",
+    "read_run",
+    "read_sample",
+    "write_confusion",
+    "write_figures",
+    "write_report",
+    "write_sample",
+]

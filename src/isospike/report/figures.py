@@ -1,7 +1,8 @@
 """Figures of one run, or of several over one another, as SVG and PNG."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -32,9 +33,9 @@ def draw_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
         FileError: nothing can be drawn, or a file cannot be written.
     """
     drawn = {
-        folder / f"{chart.name}.{kind}": content
+        folder / name: content
         for chart in compose_charts(records)
-        for kind, content in _render(chart).items()
+        for name, content in render_figure(chart.name, chart.title, partial(_plot, chart)).items()
     }
     if not drawn:
         names = ", ".join(str(record.folder) for record in records) or "no run given"
@@ -47,12 +48,13 @@ def draw_figures(records: Sequence[RunRecord], folder: Path) -> list[Path]:
     return list(drawn)
 
 
-def _render(chart: Chart) -> dict[str, bytes]:
-    with house_style(chart.name):
-        figure = _plot(chart)
+def render_figure(name: str, title: str, plot: Callable[[], Figure]) -> dict[str, bytes]:
+    """``NAME.svg`` and ``NAME.png`` in the house style."""
+    with house_style(name):
+        figure = plot()
         return {
-            "svg": _save(figure, "svg", {"Date": None, "Creator": "isospike", "Title": chart.title}),
-            "png": _save(figure, "png", {"Software": "isospike", "Title": chart.title}),
+            f"{name}.svg": _save(figure, "svg", {"Date": None, "Creator": "isospike", "Title": title}),
+            f"{name}.png": _save(figure, "png", {"Software": "isospike", "Title": title}),
         }
 
 

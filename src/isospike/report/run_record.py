@@ -1,7 +1,6 @@
 """What the figures know of one run, read from its metrics or from its logs alone."""
 
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from isospike.errors import FileError
 from isospike.files import read_json
 from isospike.metrics.logs import LOGS, RunLogs, read_logs
+from isospike.report.numbers import read_finite
 
 Steps = tuple[float, ...]
 
@@ -201,14 +201,7 @@ def _name_folder(folder: Path) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else _finite(value)
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not isfinite(number):
-        raise ValueError(f"expected a finite number, got {number}")
-    return number
+    return None if value is None else read_finite(value)
 
 
 def _whole(value: Any) -> int | None:
@@ -216,4 +209,4 @@ def _whole(value: Any) -> int | None:
 
 
 def _numbers(values: Any) -> Steps | None:
-    return None if values is None else tuple(_finite(value) for value in values)
+    return None if values is None else tuple(read_finite(value) for value in values)

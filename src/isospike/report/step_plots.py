@@ -21,7 +21,7 @@ LETTER, HANDLE = 0.057, 0.45
 
 def plot_steps(chart: StepChart) -> Figure:
     """Lines over time steps; beside them the end magnified, where the whole range hides it."""
-    window = _choose_window(chart)
+    window = choose_window(chart)
     width = COLUMN if window is None else PAGE
     handles = _make_handles(chart, width)
     labels = [str(handle.get_label()) for handle in handles]
@@ -110,7 +110,7 @@ def _count_columns(labels: list[str], width: float) -> int:
     return max(1, min(len(labels), floor(width / (LETTER * max(map(len, labels)) + HANDLE))))
 
 
-def _choose_window(chart: StepChart) -> tuple[float, float] | None:
+def choose_window(chart: StepChart) -> tuple[float, float] | None:
     """The range in which runs and ANNs end, if the whole range is too wide to tell them apart."""
     if not chart.detail or len(chart.lines) + len(chart.levels) == 1:
         return None

@@ -1,9 +1,11 @@
-"""What can go wrong between a neuron and its synapses."""
+"""What can go wrong in a spiking network while it runs; damage to stored numbers is in isospike.graph."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from isospike.errors import SimulationError
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,134 @@ class Losses:
             draws = torch.rand(self.batch, *spikes.shape[1:], generator=self.generator)[images].to(spikes.device)
             lost += ((draws < self.probability) & (size > spike)).to(lost.dtype)
         return spikes - lost * spikes.sign()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong in :func:`isospike.simulate`.
+
+    What is drawn is a function of the seed, the image's place, the step, the neuron and the spike
+    (:mod:`isospike.simulator.draws`), so the batch size changes nothing.
+    """
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it does nothing at all."""
+        return False
+
+
+@dataclass(frozen=True)
+class SpikeFault(Fault):
+    """A fault that befalls each spike on its way with the same probability, on its own.
+
+    Attributes:
+        probability: 0 to 1.
+        seed: of the draws.
+        nodes: the names of the neurons and max-pool trackers whose spikes it befalls; None for all.
+
+    Raises:
+        SimulationError: no probability.
+    """
+
+    probability: float
+    seed: int = 0
+    nodes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_share(type(self).__name__, self.probability)
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it does nothing at all."""
+        return self.probability == 0
+
+
+@dataclass(frozen=True)
+class DroppedSpikes(SpikeFault):
+    """Spikes that are fired and never arrive."""
+
+
+@dataclass(frozen=True)
+class DuplicatedSpikes(SpikeFault):
+    """Spikes that arrive twice in their step."""
+
+
+@dataclass(frozen=True)
+class DelayedSpikes(SpikeFault):
+    """Spikes that arrive ``steps`` time steps late; those of the last steps never do.
+
+    Attributes:
+        steps: 1 or more.
+    """
+
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise SimulationError(f"DelayedSpikes: expected a delay of at least 1 step, got {self.steps}")
+
+
+@dataclass(frozen=True)
+class NeuronFault(Fault):
+    """A fault of ``round(share * neurons)`` neurons of each layer, the same ones for every image and step. Max-pool
+    trackers are no neurons.
+
+    Attributes:
+        share: 0 to 1.
+        seed: of the choice; a larger share takes in the neurons of a smaller one.
+
+    Raises:
+        SimulationError: no share.
+    """
+
+    share: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_share(type(self).__name__, self.share)
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it does nothing at all."""
+        return self.share == 0
+
+
+@dataclass(frozen=True)
+class DeadNeurons(NeuronFault):
+    """Neurons that never fire. They go on integrating, so one that deserves a count never agrees."""
+
+
+@dataclass(frozen=True)
+class StuckNeurons(NeuronFault):
+    """Neurons that fire +1 at every step, whatever their membrane; no image settles. Where one is dead too, the
+    fault that comes later in the list has its way."""
+
+
+@dataclass(frozen=True)
+class SaturatedMembranes(Fault):
+    """Membranes, the classifier's too, that hold ``bits`` bits in two's complement: after each addition of a step's
+    current they are clamped to ``-2^(bits-1) .. 2^(bits-1) - 1``. Sums within a step are not.
+
+    Attributes:
+        bits: 2 or more.
+
+    Raises:
+        SimulationError: fewer.
+    """
+
+    bits: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or self.bits < 2:
+            raise SimulationError(f"SaturatedMembranes: expected at least 2 bits, as a whole number, got {self.bits}")
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest potential."""
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise SimulationError(f"{name}: expected a probability or a share from 0 to 1, got {share}")

@@ -26,21 +26,26 @@ class Potentials:
 
 @dataclass(frozen=True, eq=False)
 class FiringRule:
-    """The potentials of an :class:`isospike.graph.IntegrateAndFire`, ready to compare with (batch, channels, ...)."""
+    """The potentials of an :class:`isospike.graph.IntegrateAndFire`, ready to compare with (batch, channels, ...);
+    ``ends`` is what membranes are clamped to after each addition, None for nothing."""
 
     threshold: Tensor
     initial: Tensor
     lower: Tensor | None
     residual: Tensor | None
+    ends: tuple[int, int] | None = None
 
     def begin(self, batch: int, shape: tuple[int, ...]) -> Potentials:
         """The state before the first step."""
         blank = lay_out(torch.zeros(batch, *shape, dtype=self.threshold.dtype, device=self.threshold.device))
-        return Potentials(blank + self.initial, blank)
+        membrane = blank + self.initial
+        return Potentials(membrane if self.ends is None else membrane.clamp_(*self.ends), blank)
 
     def fire(self, state: Potentials, current: Tensor) -> Tensor:
         """One step: ``V += I``, the spikes s, ``V -= s * threshold``. A silenced neuron goes on, but is not heard."""
         membrane = state.membrane.add_(current)
+        if self.ends is not None:
+            membrane.clamp_(*self.ends)
         spikes = (membrane >= self.threshold).to(membrane.dtype)
         if self.lower is not None:
             spikes -= ((membrane < self.lower) & (state.count > 0)).to(membrane.dtype)
@@ -56,7 +61,13 @@ class FiringRule:
         return again
 
 
-def make_rule(node: IntegrateAndFire, dimensions: int, dtype: torch.dtype, device: torch.device) -> FiringRule:
+def make_rule(
+    node: IntegrateAndFire,
+    dimensions: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    ends: tuple[int, int] | None = None,
+) -> FiringRule:
     """``node`` made ready for membranes of ``dimensions`` dimensions, the batch included."""
     threshold, initial = (
         per_channel(to_tensor(array, dtype, device), dimensions) for array in (node.threshold, node.initial)
@@ -65,7 +76,7 @@ def make_rule(node: IntegrateAndFire, dimensions: int, dtype: torch.dtype, devic
         None if array is None else per_channel(to_tensor(array, dtype, device), dimensions)
         for array in (node.lower, node.residual)
     )
-    return FiringRule(threshold, initial, lower, residual)
+    return FiringRule(threshold, initial, lower, residual, ends)
 
 
 def lay_out(signal: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from isospike.simulator.recording import Simulation, join
 
 ENGINES = ("auto", "cpp", "torch")
 # What the engine does of the simulator's options.
-_SERVED = {"dtype": "auto", "device": "cpu", "propagation": "within-step", "encoder_drop": 0}
+_SERVED = {"dtype": "auto", "device": "cpu", "propagation": "within-step", "encoder_drop": 0, "faults": ()}
 
 
 def prepare_engine(wanted: str, graph: SpikingGraph, steps: int, **options: object) -> Engine | None:
@@ -26,7 +26,7 @@ def prepare_engine(wanted: str, graph: SpikingGraph, steps: int, **options: obje
             results are the same. Where the engine would run but was not compiled, the user is told, once.
         graph: a spiking graph.
         steps: time steps.
-        options: of :func:`isospike.simulate`: dtype, device, propagation and encoder_drop.
+        options: of :func:`isospike.simulate`: dtype, device, propagation, encoder_drop and faults.
 
     Raises:
         GraphError: "cpp", and the engine cannot run the graph; the message names the layer.

@@ -21,8 +21,9 @@ from isospike.graph import (
 )
 from isospike.metrics import list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_rate_dtype, per_channel, to_tensor
-from isospike.simulator.faults import Losses
+from isospike.simulator.faults import Fault, Losses
 from isospike.simulator.integrate_and_fire import FiringRule, Potentials, lay_out, make_rule
+from isospike.simulator.interference import Interference, find_ends
 from isospike.simulator.linear import make_joint, make_linear
 from isospike.simulator.neurons import pool_counts
 from isospike.simulator.recording import Recorder, Simulation, sum_magnitudes
@@ -40,6 +41,7 @@ class RateNetwork:
         device: where to run.
         delayed: whether spikes fired in a step arrive in the next one, layer by layer.
         drop: probability that a spike of the encoder gets lost.
+        faults: what else goes wrong.
 
     Attributes:
         constant: the names of the nodes that depend on the pixels alone.
@@ -51,17 +53,26 @@ class RateNetwork:
     """
 
     def __init__(
-        self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool = False, drop: float = 0.0
+        self,
+        graph: SpikingGraph,
+        dtype: str,
+        device: torch.device,
+        delayed: bool = False,
+        drop: float = 0.0,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
-        self.graph, self.device, self.delayed, self.drop = graph, device, delayed, drop
-        self.dtype = choose_rate_dtype(graph, dtype, device)
+        self.graph, self.device, self.delayed, self.drop, self.faults = graph, device, delayed, drop, faults
+        # sums of faulty spikes may be larger than the bounds that float32 is chosen by
+        exact = graph.is_integer and bool(faults) and dtype == "auto"
+        self.dtype = choose_rate_dtype(graph, "float64" if exact else dtype, device)
+        ends = find_ends(faults)
         self.rules: dict[str, FiringRule] = {}
         self.currents: dict[str, Current] = {}
         self.constant: set[str] = set()
         for node in graph:
             dimensions = len(graph.shapes[node.name]) + 1
             if isinstance(node, IntegrateAndFire):
-                self.rules[node.name] = make_rule(node, dimensions, self.dtype, device)
+                self.rules[node.name] = make_rule(node, dimensions, self.dtype, device, ends)
             elif all(name in self.constant for name in node.inputs):  # the Input too
                 self.constant.add(node.name)
             if not isinstance(node, Input | IntegrateAndFire | MaxPool | Readout):
@@ -80,13 +91,15 @@ class RateNetwork:
         early_stop: bool,  # noqa: ARG002
         keep_counts: bool,
         generator: torch.Generator,
+        first: int = 0,
     ) -> Simulation:
-        """Simulate one batch: the graph's ``tau`` steps, if any, then ``steps``.
+        """Simulate one batch, whose first image has the place ``first``: the graph's ``tau`` steps, if any, then
+        ``steps``.
 
         Spikes and operations of the first ``tau`` steps are recorded with the first of those that count. No image ever
         settles, so there is nothing to stop early.
         """
-        state = _State(self, images, generator)
+        state = _State(self, images, generator, first)
         rehearsal = self._make_recorder(self.graph.tau, len(images))
         for step in range(self.graph.tau):
             self._advance(step, state, rehearsal)
@@ -127,13 +140,18 @@ class RateNetwork:
     def _advance(self, step: int, state: "_State", recorder: Recorder) -> None:
         """One time step of every layer, in order."""
         signals = dict(state.pixels)
+        if state.interference is not None:
+            state.interference.begin_step()
         for node in self.graph:
             if isinstance(node, Readout):
                 state.sums[node.name] += signals[node.inputs[0]]
+                if state.interference is not None:
+                    state.interference.clamp(state.sums[node.name])
             elif node.name in self.constant:
                 continue
             elif isinstance(node, IntegrateAndFire):
                 spikes = self.rules[node.name].fire(state.potentials[node.name], signals[node.inputs[0]])
+                spikes = state.force(node, spikes)
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
             elif isinstance(node, MaxPool):
                 state.sums[node.name] += signals[node.inputs[0]]
@@ -150,6 +168,10 @@ class RateNetwork:
         if self.drop and node is self.graph.neurons[0]:
             spikes = state.losses.drop(spikes, state.images)
             magnitude = sum_magnitudes(spikes)
+        if state.interference is not None:
+            arriving = state.interference.deliver(node, spikes, state.images)
+            spikes = torch.zeros_like(spikes) if arriving is None else arriving
+            magnitude = sum_magnitudes(spikes)
         if self.delayed:
             spikes, state.in_flight[node.name] = state.in_flight.get(node.name, torch.zeros_like(spikes)), spikes
             magnitude = sum_magnitudes(spikes)
@@ -165,8 +187,11 @@ class RateNetwork:
 class _State:
     """Potentials, counts and spikes in flight of one batch, and the pixels' currents."""
 
-    def __init__(self, network: RateNetwork, images: Tensor, generator: torch.Generator) -> None:
+    def __init__(self, network: RateNetwork, images: Tensor, generator: torch.Generator, first: int) -> None:
         self.images = torch.arange(len(images))
+        self.interference: Interference | None = None
+        if network.faults:
+            self.interference = Interference(network.graph, network.faults, first + self.images, network.device)
         self.pixels = network.present(images)
         self.spiking = [node.name for node in network.graph.spiking]
         self.losses = Losses(network.drop, len(images), generator)
@@ -178,8 +203,18 @@ class _State:
     def restart(self, network: RateNetwork) -> None:
         """Begin anew, with some neurons silenced."""
         self._clear(network)
+        if self.interference is not None:
+            self.interference.restart()
         for name, rule in network.rules.items():
             self.potentials[name] = rule.restart(self.potentials[name])
+
+    def force(self, node: Node, spikes: Tensor) -> Tensor:
+        """The spikes with those of dead and stuck neurons; their counts are of what they fire."""
+        if self.interference is None:
+            return spikes
+        forced = self.interference.fire(node, spikes)
+        self.potentials[node.name].count += forced - spikes
+        return forced
 
     def read_counts(self) -> dict[str, Tensor]:
         """Net spikes by node, int64 (batch, ...): of neurons, as far as they are heard, and of max-pool trackers."""

@@ -1,6 +1,7 @@
 """The readable time loop in PyTorch: the oracle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ from isospike.graph import (
 from isospike.graph.nodes import is_integer
 from isospike.metrics import list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
-from isospike.simulator.faults import Losses
+from isospike.simulator.faults import Fault, Losses
+from isospike.simulator.interference import Interference, check_faults, loosen
 from isospike.simulator.linear import make_joint, make_linear
 from isospike.simulator.native import prepare_engine, run_engine
 from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
@@ -29,6 +31,7 @@ from isospike.simulator.rate_loop import RateNetwork
 from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
 
 PROPAGATIONS = ("within-step", "layer-per-step")
+_SPARE_BITS = 16
 
 
 def simulate(
@@ -43,6 +46,7 @@ def simulate(
     propagation: str = "within-step",
     keep_counts: bool = False,
     encoder_drop: float = 0.0,
+    faults: Sequence[Fault] = (),
     seed: int = 0,
     device: str = "cpu",
     on_batch: Callable[[int], None] | None = None,
@@ -68,6 +72,8 @@ def simulate(
         keep_counts: whether the counts at the end are kept.
         encoder_drop: probability that a spike of the encoder is lost on its way: fired, but never received. With any
             lost, the counts after the encoder are no longer the quantised ANN's.
+        faults: what goes wrong (:mod:`isospike.simulator.faults`), with seeds of their own; they run in PyTorch. With
+            any of them, "settled" only says that nothing will change any more.
         seed: of the spikes that are lost; with the batch size it determines them.
         device: where to run, "cpu" or "cuda".
         on_batch: called with the number of images done after each batch.
@@ -87,16 +93,20 @@ def simulate(
         )
     if not 0 <= encoder_drop <= 1:
         raise SimulationError(f"noise.encoder_drop: expected a probability from 0 to 1, got {encoder_drop}")
+    faults = check_faults(graph, faults)
     options = {"dtype": dtype, "device": device, "propagation": propagation, "encoder_drop": encoder_drop}
+    options["faults"] = faults
     if native := prepare_engine(engine, graph, steps, **options):
         return run_engine(native, images, batch_size, keep_counts, on_batch)
     kind = RateNetwork if graph.is_rate_coded else _Network
-    network = kind(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop)
+    if faults:  # bounds of fewer steps are tighter, and may allow a faster type
+        graph = replace(graph, t_max=steps)
+    network = kind(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop, faults)
     parts, done = [], 0
     with torch.inference_mode():
         for batch in images.split(batch_size):
             generator = torch.Generator().manual_seed(seed + done)
-            parts.append(network.run(batch, steps, early_stop, keep_counts, generator))
+            parts.append(network.run(batch, steps, early_stop, keep_counts, generator, done))
             done += len(batch)
             if on_batch is not None:
                 on_batch(done)
@@ -106,9 +116,17 @@ def simulate(
 class _Network:
     """A graph made ready: weights and thresholds as tensors."""
 
-    def __init__(self, graph: SpikingGraph, dtype: str, device: torch.device, delayed: bool, drop: float) -> None:
-        self.graph, self.device, self.delayed, self.drop = graph, device, delayed, drop
-        self.dtype = choose_dtype(graph, dtype, device)
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        dtype: str,
+        device: torch.device,
+        delayed: bool,
+        drop: float,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        self.graph, self.device, self.delayed, self.drop, self.faults = graph, device, delayed, drop, faults
+        self.dtype = choose_dtype(loosen(graph, faults) if faults else graph, dtype, device)
         membranes = bound_membranes(graph)
         self.linear = {}
         self.joints = {}
@@ -117,6 +135,7 @@ class _Network:
             if isinstance(node, CountingNeuron):
                 dimensions = len(graph.shapes[node.name]) + 1
                 bits = membranes[node.name].bits if node.fraction_bits is not None else 0
+                bits += _SPARE_BITS if faults else 0
                 self.thresholds[node.name] = make_thresholds(node, dimensions, self.dtype, bits, device)
             elif isinstance(node, Add | Concatenate):
                 self.joints[node.name] = make_joint(node, self.dtype, device)
@@ -130,14 +149,22 @@ class _Network:
             self.reach.setdefault(reach.source, []).append((reach.layer, synapses))
 
     def run(
-        self, images: Tensor, steps: int, early_stop: bool, keep_counts: bool, generator: torch.Generator
+        self,
+        images: Tensor,
+        steps: int,
+        early_stop: bool,
+        keep_counts: bool,
+        generator: torch.Generator,
+        first: int = 0,
     ) -> Simulation:
-        """Simulate one batch."""
+        """Simulate one batch, whose first image has the place ``first`` among all."""
         spiking = [node.name for node in self.graph.spiking]
         layers = list_working_layers(self.graph)
         recorder = Recorder(steps, len(images), len(self.bias), spiking, layers)
         state = _State(self.graph, len(images), self.dtype, self.device, keep_counts)
         state.losses = Losses(self.drop, len(images), generator)
+        if self.faults:
+            state.interfere(Interference(self.graph, self.faults, first + state.images, self.device))
         pixels: Tensor | None = images.to(self.device).to(self.dtype) - self.offset
         for step in range(steps):
             settled, logits = self._advance(step, pixels, state, recorder)
@@ -155,6 +182,8 @@ class _Network:
         signals: dict[str, Tensor | None] = {}
         settled = torch.ones(len(state.images), dtype=torch.bool, device=self.device)
         logits = torch.empty(0)
+        if state.interference is not None:
+            state.interference.begin_step()
         for node in self.graph:
             incoming = signals[node.inputs[0]] if node.inputs else pixels
             if isinstance(node, Input):
@@ -162,14 +191,16 @@ class _Network:
             elif isinstance(node, CountingNeuron | MaxPool):
                 deserved = self._integrate(node, incoming, state)
                 spikes = fire(deserved, state.counts[node.name], node.limit or 1)
+                if state.interference is not None:
+                    spikes = state.interference.fire(node, spikes)
                 state.counts[node.name] += spikes
                 settled &= (state.counts[node.name] == deserved).flatten(1).all(1)
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
                 if self.delayed:
                     settled &= ~spikes.flatten(1).any(1)
+                settled &= state.find_calm(node)
             elif isinstance(node, Readout):
-                if incoming is not None:
-                    state.sums[node.name] += incoming
+                state.add(node, incoming)
                 logits = self._read(state.sums[node.name], node)
             elif isinstance(node, Add | Concatenate):
                 signals[node.name] = self._join(node, [signals[name] for name in node.inputs])
@@ -195,8 +226,7 @@ class _Network:
 
     def _integrate(self, node: CountingNeuron | MaxPool, incoming: Tensor | None, state: "_State") -> Tensor:
         """Add the current (or the spikes to be pooled) and give the count that is deserved."""
-        if incoming is not None:
-            state.sums[node.name] += incoming
+        state.add(node, incoming)
         if isinstance(node, MaxPool):
             return pool_counts(state.sums[node.name], node)
         return deserve_count(state.sums[node.name], self.thresholds[node.name])
@@ -210,6 +240,9 @@ class _Network:
             if self.drop and node is self.graph.neurons[0]:
                 sent = state.losses.drop(sent, state.images)
                 magnitude = sum_magnitudes(sent)
+        if state.interference is not None:
+            sent = state.interference.deliver(node, sent, state.images)
+            magnitude = None if sent is None else sum_magnitudes(sent)
         arriving = sent
         if self.delayed:
             arriving = state.in_flight.pop(node.name, None)
@@ -238,7 +271,10 @@ class _State:
         self.counts: dict[str, Tensor] = {}
         self.in_flight: dict[str, Tensor] = {}
         self.final_counts: dict[str, Tensor] = {}
+        self.pools = {node.name for node in graph if isinstance(node, MaxPool)}
         self.losses = Losses(0.0, batch, torch.Generator())
+        self.interference: Interference | None = None
+        self.calm = torch.ones((), dtype=torch.bool, device=device)
         for node in graph:
             if isinstance(node, CountingNeuron | MaxPool | Readout):
                 shape = graph.shapes[node.inputs[0]]
@@ -251,6 +287,29 @@ class _State:
             if keep_counts:
                 self.final_counts[node.name] = torch.zeros(batch, *shape, dtype=torch.int64)
 
+    def interfere(self, interference: Interference) -> None:
+        """Let faults loose; potentials before the first step are within their bits too."""
+        self.interference = interference
+        for name in self.sums.keys() - self.pools:
+            interference.clamp(self.sums[name])
+
+    def add(self, node: Node, current: Tensor | None) -> None:
+        """Add the current of a step to a membrane, or the spikes to be pooled."""
+        if current is None:
+            return
+        self.sums[node.name] += current
+        if self.interference is not None and node.name not in self.pools:
+            self.interference.clamp(self.sums[node.name])
+
+    def find_calm(self, node: Node) -> Tensor:
+        """Whether no fault will still make something of a node's spikes, bool (running images,) or for all."""
+        if self.interference is None:
+            return self.calm
+        if self.interference.stuck:
+            return ~self.calm
+        pending = self.interference.find_pending(node)
+        return self.calm if pending is None else ~pending
+
     def keep(self, running: Tensor) -> None:
         """Go on with some images only; note the counts of those that stop."""
         stopped = ~running
@@ -259,6 +318,8 @@ class _State:
         for group in (self.sums, self.counts, self.in_flight):
             for name, tensor in group.items():
                 group[name] = tensor[running]
+        if self.interference is not None:
+            self.interference.keep(running)
         self.images = self.images[running.cpu()]
 
 

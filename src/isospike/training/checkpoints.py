@@ -6,7 +6,7 @@
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +124,24 @@ def read_checkpoint(
 
 
 def _check_run(index: Path, before: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    before = {**_list_defaults(), **before}  # a checkpoint from before a setting existed was made as by its default
     for key in dict.fromkeys((*run, *before)):
         if run.get(key) != before.get(key):
             raise TrainingError(
                 f"{index}: it was made with {key} = {before.get(key)!r}, expected {run.get(key)!r}: delete the "
                 "checkpoint, or write to another folder with --out"
             )
+
+
+def _list_defaults() -> dict[str, Any]:
+    settings = {"train": TrainingConfig, "augmentation": Augmentation}
+    defaults: dict[str, Any] = {
+        f"{section}.{field.name}": field.default
+        for section, kind in settings.items()
+        for field in fields(kind)
+        if field.default is not MISSING
+    }
+    return defaults
 
 
 def _collect_arrays(

@@ -35,6 +35,8 @@ class TrainingConfig:
         channels_last: keep images and 4-d weights with the channels innermost in memory.
         seed: of the order of images and of their augmentation.
         gradient_clip: largest norm of the whole gradient; None leaves it.
+        compiled: run the network and its loss through ``torch.compile``, which needs a C++ compiler and some minutes
+            first.
         accumulation: slices that each process takes its part of a batch in, one after another, to use less memory;
             the step is the same but for BatchNorm, which sees a slice at a time.
         levels_from: share of all steps before activations get their levels; they are clipped ReLUs until then.
@@ -61,6 +63,7 @@ class TrainingConfig:
     channels_last: bool = False
     seed: int = 0
     gradient_clip: float | None = None
+    compiled: bool = False
     accumulation: int = 1
     levels_from: float = 0.0
     weights_from: float = 0.0

@@ -76,7 +76,10 @@ def train(
     average = start_average(model, config.average) if config.average else None
     history = [] if folder is None else read_checkpoint(folder, run, model, optimiser, average)
     _check_agreement(accelerator, len(history))
-    objective = accelerator.prepare_model(Objective(model, config, _find_highest(data), accelerator))
+    objective = Objective(model, config, _find_highest(data), accelerator)
+    if config.compiled:
+        objective.compile()
+    objective = accelerator.prepare_model(objective)
     session = _Session(
         accelerator=accelerator,
         model=model,

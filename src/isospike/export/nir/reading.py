@@ -48,16 +48,24 @@ class NirNetwork:
         reset: "value", as NIR says; "subtract" the threshold; or "multiple", as sinabs has it:
             ``floor(v / v_threshold)`` spikes at once, each of which subtracts, and v never below ``-v_threshold``.
         at_threshold: whether ``v >= v_threshold`` fires, as in some readers; NIR says above.
+        dtype: float32, as others compute, or float64, where sums in another order do not round across a threshold.
 
     Raises:
         ExportError: a node that is none of those we write, a cycle, an unknown option.
     """
 
-    def __init__(self, graph: Any, time_step: float = 1.0, reset: str = "value", at_threshold: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        time_step: float = 1.0,
+        reset: str = "value",
+        at_threshold: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         if reset not in RESETS:
             raise ExportError(f"reset: expected one of {', '.join(RESETS)}, got {reset!r}")
         self.nir = require_nir()
-        self.time_step, self.reset, self.at_threshold = time_step, reset, at_threshold
+        self.time_step, self.reset, self.at_threshold, self.dtype = time_step, reset, at_threshold, dtype
         self.nodes: dict[str, Any] = graph.nodes
         self.sources: dict[str, list[str]] = {name: [] for name in self.nodes}
         for source, target in graph.edges:
@@ -75,6 +83,7 @@ class NirNetwork:
     @torch.inference_mode()
     def run(self, images: Tensor, steps: int) -> NirRecord:
         """Present ``images``, float (batch, channel, height, width), at every step."""
+        images = images.to(self.dtype)
         potentials: dict[str, Tensor] = {}
         spikes: dict[str, list[Tensor]] = {}
         outputs = []
@@ -97,8 +106,8 @@ class NirNetwork:
         return sum(parts[1:], parts[0])
 
     def _fire(self, node: Any, name: str, current: Tensor, potentials: dict[str, Tensor]) -> Tensor:
-        threshold, resistance = _tensor(node.v_threshold), _tensor(node.r)
-        reset = _tensor(getattr(node, "v_reset", 0))  # a nir up to 1.0.4 knows none
+        threshold, resistance = self._tensor(node.v_threshold), self._tensor(node.r)
+        reset = self._tensor(getattr(node, "v_reset", 0))  # a nir up to 1.0.4 knows none
         v = potentials.get(name, torch.zeros_like(current)) + resistance * current * self.time_step
         if self.reset == "multiple":
             spikes = torch.div(v, threshold, rounding_mode="floor").clamp(min=0)
@@ -116,13 +125,13 @@ class NirNetwork:
         if isinstance(node, nir.Input | nir.Output | nir.IF):
             return lambda x: x
         if isinstance(node, nir.Affine):
-            weight, bias = _tensor(node.weight), _tensor(node.bias)
+            weight, bias = self._tensor(node.weight), self._tensor(node.bias)
             return lambda x: functional.linear(x, weight, bias)
         if isinstance(node, nir.Linear):
-            weight = _tensor(node.weight)
+            weight = self._tensor(node.weight)
             return lambda x: functional.linear(x, weight)
         if isinstance(node, nir.Conv2d):
-            return _make_convolution(node)
+            return self._make_convolution(node)
         if isinstance(node, nir.SumPool2d | nir.AvgPool2d):
             kernel, stride, padding = (_pair(each) for each in (node.kernel_size, node.stride, node.padding))
             divisor = 1 if isinstance(node, nir.SumPool2d) else None
@@ -131,6 +140,15 @@ class NirNetwork:
             first, last = (int(axis) + 1 if axis >= 0 else int(axis) for axis in (node.start_dim, node.end_dim))
             return lambda x: x.flatten(first, last)
         raise ExportError(f"{name}: our reader of NIR does not know {type(node).__name__}")
+
+    def _make_convolution(self, node: Any) -> Operation:
+        weight, bias = self._tensor(node.weight), self._tensor(node.bias)
+        padding = node.padding if isinstance(node.padding, str) else _pair(node.padding)
+        stride, dilation, groups = _pair(node.stride), _pair(node.dilation), int(node.groups)
+        return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.array(array, dtype=np.float32)).to(self.dtype)
 
 
 def read_nir(path: str | Path, **options: Any) -> NirNetwork:
@@ -149,17 +167,6 @@ def read_nir(path: str | Path, **options: Any) -> NirNetwork:
     except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
         raise ExportError(f"{path}: expected a NIR file, got one that does not read ({error})") from error
     return NirNetwork(graph, **options)
-
-
-def _make_convolution(node: Any) -> Operation:
-    weight, bias = _tensor(node.weight), _tensor(node.bias)
-    padding = node.padding if isinstance(node.padding, str) else _pair(node.padding)
-    stride, dilation, groups = _pair(node.stride), _pair(node.dilation), int(node.groups)
-    return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
-def _tensor(array: Any) -> Tensor:
-    return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
 def _pair(values: Any) -> tuple[int, int]:

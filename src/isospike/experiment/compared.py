@@ -1,0 +1,160 @@
+"""The networks that methods are compared on: of a recipe's run, of a run of one's own, or of a file of one's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from isospike import __version__
+from isospike.conversion import METHODS
+from isospike.data import ImageSet, crop_centre, hold_images
+from isospike.experiment.comparison import Choice, Comparison, Scope, Trial, compare, write_comparison
+from isospike.experiment.comparison_table import read_table
+from isospike.experiment.own_data import draw_images, load_own_data
+from isospike.experiment.own_network import capture_own
+from isospike.experiment.own_run import OwnRun, prepare_own
+from isospike.experiment.own_settings import Calibration, OwnNetwork, read_own_network
+from isospike.experiment.preparation import Preparation
+from isospike.experiment.run_folder import RunFolder, read_versions
+from isospike.experiment.sharing import Advance
+from isospike.experiment.stages import Options, choose_training_images
+from isospike.graph import SpikingGraph, load_graph
+from isospike.networks import capture
+
+Follow = Callable[[str, int], Advance]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network that methods are compared on.
+
+    Attributes:
+        preparation: what each method is given of it.
+        test: images and labels.
+        seed: of what is drawn.
+        facts: ``recipe``, ``dataset``, ``network``: where it came from.
+    """
+
+    preparation: Preparation
+    test: ImageSet
+    seed: int
+    facts: dict[str, Any]
+
+
+def open_run(folder: RunFolder, options: Options, given: dict[str, Any], follow: Follow | None = None) -> Subject:
+    """The network of a run, of a recipe or of one's own.
+
+    Args:
+        folder: of the run.
+        options: data, device and limit.
+        given: fields of :class:`Calibration` that are to differ from the run's own, or from the defaults.
+        follow: as for :class:`Preparation`.
+
+    Raises:
+        FileError: there is no run.
+        DataError: no data, or of another shape.
+    """
+    if OwnRun.is_there(folder.path):
+        own = read_own_network(folder)
+        own = replace(own, calibration=replace(own.calibration, **given))
+        return _open_captured(own, load_graph(folder.path / "captured.safetensors"), options, follow)
+    recipe = folder.read_recipe()
+    train, test = recipe.load_data(options.data, options.limit)
+
+    def draw(number: int) -> Tensor:
+        images = draw_images(train, number, recipe.seed).images
+        return images if recipe.data.crop is None else crop_centre(images, recipe.data.crop)
+
+    preparation = Preparation(
+        capture(folder.read_model(recipe)),
+        Calibration(**given),
+        draw=draw,
+        measure=lambda chosen: choose_training_images(recipe, train, chosen),
+        place=recipe.name,
+        device=options.device,
+        advance=follow,
+    )
+    facts = {"recipe": recipe.name, "dataset": recipe.data.name, "network": recipe.network.label}
+    return Subject(preparation, hold_images(test), recipe.seed, facts)
+
+
+def open_own(own: OwnNetwork, options: Options, follow: Follow | None = None) -> Subject:
+    """A network of the user's own, from its file.
+
+    Raises:
+        FileError, ConversionError: it cannot be built, filled or captured.
+        DataError: no data, or of another shape.
+    """
+    return _open_captured(own, capture_own(own), options, follow)
+
+
+def _open_captured(own: OwnNetwork, captured: SpikingGraph, options: Options, follow: Follow | None) -> Subject:
+    classes = captured.shapes[captured.readout.name][0]
+    train, test = load_own_data(own.dataset, options, own.in_shape, classes)
+    preparation = prepare_own(own, captured, cache(lambda: train), options.device, follow)
+    dataset = own.dataset or (options.data.name if options.data else None)
+    return Subject(preparation, hold_images(test), own.seed, {"recipe": None, "dataset": dataset, "network": own.model})
+
+
+def measure_comparison(
+    subject: Subject,
+    choices: Sequence[Choice],
+    scope: Scope,
+    folder: Path,
+    command: Sequence[str],
+    follow: Follow | None = None,
+) -> tuple[Comparison, list[Path]]:
+    """Compare methods, and write the tables into ``folder`` after each of them.
+
+    Methods that the folder's ``comparison.json`` has already, of the same network, images and scope, are taken over: an
+    interrupted command goes on, and methods can be added one by one.
+
+    Returns:
+        What was found, and the files.
+
+    Raises:
+        ConversionError: no method takes the network; ``--levels`` for one without ReLUs.
+        FileError: the files cannot be read or written.
+    """
+    levelled = [choice.method for choice in choices if not METHODS[choice.method].needs_images]
+    for method in levelled[:1]:
+        subject.preparation.choose_ann(method)  # a calibration that fails is no method's fault
+    key = _find_key(subject, scope)
+    facts = {"command": list(command), **subject.facts, "versions": read_versions(), "key": key, "complete": False}
+    paths: list[Path] = []
+
+    def write(found: Comparison) -> None:
+        complete = len(found.trials) == len(choices)
+        paths[:] = write_comparison(found, folder, {**facts, "complete": complete})
+
+    known = _read_known(folder / "comparison.json", key)
+    found = compare(subject.preparation, subject.test, choices, scope, known=known, advance=follow, on_trial=write)
+    return found, paths
+
+
+def _find_key(subject: Subject, scope: Scope) -> str:
+    """What trials must share to stand in one table: the network, the images, how they are tried."""
+    digest = sha256(__version__.encode())
+    preparation = subject.preparation
+    levels = preparation.choose_levels("counting")
+    settings = (scope.steps, scope.t_max, scope.seed, asdict(replace(preparation.calibration, levels=levels)))
+    digest.update(repr(settings).encode())
+    for node in preparation.captured:
+        digest.update(repr((type(node).__name__, node.name, node.inputs, sorted(node.settings.items()))).encode())
+        for name, array in sorted(node.arrays.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    for tensor in (subject.test.images, subject.test.labels):
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_known(path: Path, key: str) -> dict[str, Trial]:
+    """The trials of an earlier command with the same key; those that were refused are cheap to ask again."""
+    if not path.is_file():
+        return {}
+    found, content = read_table(path)
+    return {trial.method: trial for trial in found.trials if trial.refused is None} if content.get("key") == key else {}

@@ -1,0 +1,222 @@
+"""Accuracy under faults: every fault at every severity, once for each seed, in files that grow cell by cell."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from isospike.data import ImageSet
+from isospike.errors import FileError, RecipeError
+from isospike.experiment.sharing import Advance
+from isospike.experiment.stresses import STRESSES, Scene, Stress
+from isospike.experiment.summaries import Counting, collect_logs, summarise_logs, summarise_seeds
+from isospike.experiment.tallies import tally
+from isospike.files import read_json, write_json, write_text
+from isospike.graph import SpikingGraph
+from isospike.simulator import simulate
+
+FORMAT, VERSION = "isospike.robustness", 1
+CONFIDENCE = 0.95
+Cells = dict[str, dict[float, dict[str, Any]]]
+"""What was measured, by fault and severity."""
+COLUMNS = ("fault", "severity", "seeds", "mean", "low", "high", "spread", "spikes_per_image", "sops_per_image")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        stresses: each with its severities, mildest first.
+        seeds: how many, from 0.
+        steps: time steps.
+        batch_size: images simulated together.
+        device: "cpu" or "cuda".
+    """
+
+    stresses: tuple[tuple[Stress, tuple[float, ...]], ...]
+    seeds: int
+    steps: int
+    batch_size: int = 250
+    device: str = "cpu"
+
+
+def make_plan(
+    names: Sequence[str], severities: tuple[float, ...] | None, seeds: int, steps: int, **options: Any
+) -> Plan:
+    """A plan of faults by name, in the order of :data:`STRESSES`.
+
+    Args:
+        names: of the faults; none for all.
+        severities: of each of them; None for their own.
+        seeds: how many.
+        steps: time steps.
+        options: of :class:`Plan`.
+
+    Raises:
+        RecipeError: an unknown fault, no seed, severities for faults that measure them otherwise.
+    """
+    unknown = [name for name in names if name not in STRESSES]
+    if unknown:
+        raise RecipeError(f"--faults: expected some of {', '.join(STRESSES)}, got {unknown[0]!r}")
+    if seeds < 1:
+        raise RecipeError(f"--seeds: expected at least 1, got {seeds}")
+    chosen = [stress for name, stress in STRESSES.items() if name in names or not names]
+    if severities is not None and len({stress.unit for stress in chosen}) > 1:
+        units = "; ".join(f"{stress.name}: {stress.unit}" for stress in chosen)
+        raise RecipeError(
+            f"--severities: the faults measure them in different units ({units}): give faults of one unit"
+        )
+    pairs = tuple((stress, stress.order(severities or stress.severities)) for stress in chosen)
+    return Plan(pairs, seeds, steps, **options)
+
+
+def measure_robustness(
+    graph: SpikingGraph,
+    test: ImageSet,
+    plan: Plan,
+    folder: Path,
+    facts: dict[str, Any],
+    follow: Callable[[str, int], Advance],
+) -> dict[str, Any]:
+    """Measure accuracy under faults, and write ``robustness.json`` and ``robustness.csv`` after every cell.
+
+    Cells that the folder's file has already, of the same graph, images, steps and seeds, are taken over, and so are
+    those that the plan leaves out: an interrupted command goes on, and faults may be measured one by one.
+
+    Args:
+        graph: a converted graph.
+        test: images and labels.
+        plan: what is to be measured.
+        folder: for the two files.
+        facts: about the run: ``recipe``, ``dataset``, ``command``, ``graph`` (its hash), ``versions``.
+        follow: given a fault's name and a number of runs, gives a function to call with the number done.
+
+    Returns:
+        The content of ``robustness.json`` (docs/robustness.md).
+
+    Raises:
+        SimulationError, GraphError, DataError: a severity that is none, a fault that the graph cannot have.
+        FileError: the files cannot be read or written.
+    """
+    scene = Scene(graph, test.images)
+    header: dict[str, Any] = {"format": FORMAT, "version": VERSION, **facts}
+    header.update(images=len(test), steps=plan.steps, confidence=CONFIDENCE, complete=False)
+    known = _read_known(folder / "robustness.json", header)
+    for stress, severities in plan.stresses:  # what is wrong is said before anything is run
+        for severity in severities:
+            stress.apply(Scene(graph, test.images[:1]), severity, 0)
+    baseline = _summarise([_run(scene, test, plan)])
+    content = {**header, "baseline": baseline, "faults": []}
+    for stress, severities in plan.stresses:
+        seeds = list(range(plan.seeds)) if stress.seeded else [0]
+        cells = known.setdefault(stress.name, {})
+        advance = follow(stress.name, len(severities) * len(seeds))
+        for place, severity in enumerate(severities):
+            if severity not in cells or cells[severity]["seeds"] != seeds:
+                runs = []
+                for seed in seeds:
+                    runs.append(_run(stress.apply(scene, severity, seed), test, plan))
+                    advance(place * len(seeds) + len(runs))
+                cells[severity] = {"severity": severity, "seeds": seeds, **_conclude(runs)}
+                _write(folder, content, known)
+            advance((place + 1) * len(seeds))
+    content["complete"] = True
+    return _write(folder, content, known)
+
+
+def _run(scene: Scene, test: ImageSet, plan: Plan) -> dict[str, Any]:
+    """One simulation: what it came to at the last step, and the accuracy over time."""
+    simulation = simulate(
+        scene.graph,
+        scene.images,
+        plan.steps,
+        batch_size=plan.batch_size,
+        device=plan.device,
+        faults=scene.faults,
+    )
+    counts = tally(simulation, test.labels, plan.batch_size)
+    logs = summarise_logs(collect_logs(scene.graph, [counts], plan.batch_size, Counting()))
+    return {
+        "accuracy": logs["accuracy"][-1],
+        "accuracy_over_time": logs["accuracy"],
+        "spikes_per_image": logs["spikes_per_image"][-1],
+        "sops_per_image": logs["sops_per_image"][-1],
+        "settled": summarise_seeds([counts])["settled"][-1],
+    }
+
+
+def _summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over runs."""
+    mean: dict[str, Any] = {key: fmean(run[key] for run in runs) for key in runs[0] if key != "accuracy_over_time"}
+    mean["accuracy_over_time"] = [
+        fmean(step) for step in zip(*(run["accuracy_over_time"] for run in runs), strict=True)
+    ]
+    return mean
+
+
+def _conclude(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a cell holds beside its severity and seeds."""
+    accuracies = [run["accuracy"] for run in runs]
+    means = _summarise(runs)
+    mean = means.pop("accuracy")
+    low, high, spread = find_interval(accuracies)
+    return {"accuracies": accuracies, "mean": mean, "low": low, "high": high, "spread": spread, **means}
+
+
+def find_interval(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+    """Student's t interval of the mean of fractions, cut to 0 .. 1, and the standard deviation; None of one value.
+
+    ``mean ± t(0.975, n - 1) * s / sqrt(n)``
+
+    Source: Student, "The probable error of a mean", Biometrika 1908.
+    """
+    if len(values) < 2:
+        return None, None, None
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # slow to load, and comes with scikit-learn
+
+    spread = stdev(values)
+    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * spread / len(values) ** 0.5
+    return max(0.0, fmean(values) - half), min(1.0, fmean(values) + half), spread
+
+
+def _read_known(path: Path, header: dict[str, Any]) -> Cells:
+    """The cells of earlier commands on the same graph, images and steps."""
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise FileError(f"{path}: expected {FORMAT}, version {VERSION}, got another file: move it away")
+    if any(content.get(key) != header[key] for key in ("graph", "dataset", "images", "steps", "confidence")):
+        return {}
+    faults = [fault for fault in content["faults"] if fault["name"] in STRESSES]
+    return {fault["name"]: {cell["severity"]: cell for cell in fault["cells"]} for fault in faults}
+
+
+def _write(folder: Path, content: dict[str, Any], found: Cells) -> dict[str, Any]:
+    """Write both files; gives the content of the first."""
+    faults = []
+    for name, stress in STRESSES.items():
+        if found.get(name):
+            cells = [found[name][severity] for severity in stress.order(tuple(found[name]))]
+            about = {"title": stress.title, "unit": stress.unit, "harmless": stress.harmless, "seeded": stress.seeded}
+            faults.append({"name": name, **about, "cells": cells})
+    whole = {**content, "faults": faults}
+    write_json(folder / "robustness.json", whole)
+    write_text(folder / "robustness.csv", format_csv(whole))
+    return whole
+
+
+def format_csv(content: dict[str, Any]) -> str:
+    """The cells as a table."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for fault in content["faults"]:
+        for cell in fault["cells"]:
+            row = {**cell, "fault": fault["name"], "seeds": len(cell["seeds"])}
+            writer.writerow(["" if row[column] is None else row[column] for column in COLUMNS])
+    return stream.getvalue()

@@ -1,0 +1,42 @@
+"""``isospike stress`` on a small run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isospike.cli.program import run
+from isospike.experiment import RunFolder, load_recipe
+from isospike.simulator import simulate
+
+
+def test_measures_writes_and_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["stress", str(folder), "--limit", "40", "--seeds", "2"]
+    assert run([*arguments, "--faults", "drop,delay", "--severities", "0,1"]) == 0
+    found = json.loads((folder / "robustness.json").read_text())
+    assert [fault["name"] for fault in found["faults"]] == ["drop", "delay"]
+    assert (found["recipe"], found["dataset"], found["images"]) == ("digits", "digits", 40)
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines[1:4]] == [["none", "", ""], ["drop", "0", "2"], ["drop", "1", "2"]]
+    _, test = load_recipe("digits").load_data(None, 40)
+    plain = simulate(RunFolder(folder).read_graph(), test.images, found["steps"])  # type: ignore[union-attr]
+    accuracy = float((plain.predictions[-1] == test.labels).double().mean())  # type: ignore[union-attr]
+    assert found["baseline"]["accuracy"] == pytest.approx(accuracy)
+    assert lines[1][3] == lines[2][3] == f"{accuracy:.2%}"
+
+
+def test_writes_elsewhere_and_runs_all_faults(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(["stress", str(folder), "--limit", "4", "--seeds", "1", "--steps", "2", "--out", str(out)]) == 0
+    assert len(json.loads((out / "robustness.json").read_text())["faults"]) == 12
+    assert not (folder / "robustness.json").exists()
+
+
+def test_bad_input(folder: Path, tmp_path: Path, fail: Callable[..., str]) -> None:
+    assert "unknown" not in fail("stress", folder, "--faults", "rust")
+    assert "--severities" in fail("stress", folder, "--faults", "drop", "--severities", "a,b")
+    assert "--limit" in fail("stress", folder, "--limit", "0")
+    assert "--batch-size" in fail("stress", folder, "--batch-size", "0")
+    assert "steps: expected 1 to T_max" in fail("stress", folder, "--steps", "1000", "--faults", "dead")
+    assert "snn.safetensors: not found" in fail("stress", tmp_path / "nothing")

@@ -1,0 +1,99 @@
+"""``isospike report``: what it adds to a run folder, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from isospike.cli.program import run
+from isospike.report import read_confusion, read_sample
+
+from .pages import Page
+
+Fail = Callable[..., str]
+
+
+@pytest.fixture
+def folder(digits: Path, tmp_path: Path) -> Path:
+    """A copy of a whole run."""
+    return Path(shutil.copytree(digits, tmp_path / "digits"))
+
+
+@pytest.fixture
+def fail(capsys: pytest.CaptureFixture[str]) -> Fail:
+    """Run a command that must fail with exit code 2 and one line on standard error; gives that line."""
+
+    def check(*arguments: object) -> str:
+        assert run([str(argument) for argument in arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("isospike: ")
+        return line
+
+    return check
+
+
+def test_the_confusion_matrix_is_that_of_the_simulation(digits: Path) -> None:
+    metrics = json.loads((digits / "metrics.json").read_text())
+    confusion = read_confusion(digits)
+    assert confusion is not None and confusion.images == 60
+    assert confusion.steps == tuple(range(1, metrics["steps"] + 1))
+    for accuracy, matrix in zip(metrics["snn"]["accuracy"], confusion.matrices, strict=True):
+        assert sum(map(sum, matrix)) == 60
+        assert sum(matrix[index][index] for index in range(10)) == round(60 * accuracy)
+
+
+def test_the_sample_is_that_of_the_simulation(digits: Path) -> None:
+    sample = read_sample(digits)
+    assert sample is not None
+    assert sample.image == 2
+    assert [layer.name for layer in sample.layers] == ["conv1.neuron", "pool1.neuron", "dense1.neuron"]
+    for layer in sample.layers:
+        assert layer.raster and layer.traces
+        assert sum(layer.spikes) >= sum(abs(spike) for train in layer.raster for spike in train.spikes)
+
+
+def test_what_is_there_is_kept_and_what_is_stale_is_made_anew(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    before = (folder / "sample.json").stat().st_mtime_ns
+    assert run(["report", str(folder), "-o", str(out)]) == 0
+    assert (folder / "sample.json").stat().st_mtime_ns == before
+    assert run(["report", str(folder), "-o", str(out), "--image", "7"]) == 0
+    sample = read_sample(folder)
+    assert sample is not None and sample.image == 7
+    assert "Test image 7" in Page(out.read_text()).read_section("sample")
+    assert run(["convert", "--out", str(folder), "--set", "convert.t_max=16"]) == 0
+    assert run(["report", str(folder), "-o", str(out), "--limit", "30"]) == 0
+    renewed, confusion = read_sample(folder), read_confusion(folder)
+    assert renewed is not None and renewed.graph != sample.graph
+    assert confusion is not None and confusion.images == 30
+
+
+def test_without_data_the_page_says_what_would_fill_it(folder: Path, tmp_path: Path) -> None:
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('name = "digits"', 'name = "mnist"'))
+    for name in ("sample.json", "confusion.json"):
+        (folder / name).unlink()
+    out = tmp_path / "report.html"
+    assert run(["report", str(folder), "-o", str(out)]) == 0
+    assert f"isospike report {folder} --data FOLDER" in Page(out.read_text()).read_section("sample")
+
+
+def test_figures(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "page.html"
+    assert run(["report", str(folder), "-o", str(out), "--figures"]) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert written[0] == str(out)
+    assert str(tmp_path / "page-figures" / "sample-layer1.svg") in written
+    assert all(Path(path).is_file() for path in written)
+
+
+def test_bad_input(folder: Path, tmp_path: Path, fail: Fail) -> None:
+    assert "expected 0 to 359, the test images, got 1000" in fail("report", folder, "--image", 1000)
+    assert "got -1" in fail("report", folder, "--image", -1)
+    assert "not found" in fail("report", tmp_path / "nowhere", "-o", tmp_path / "page.html")
+    (folder / "recipe.toml").unlink()
+    (folder / "sample.json").unlink()
+    assert "give --data FOLDER" in fail("report", folder, "--image", 1, "-o", tmp_path / "page.html")
+    assert "no recipe.toml" in fail("report", folder, "--image", 1, "--data", tmp_path, "-o", tmp_path / "page.html")
