@@ -54,3 +54,12 @@ def test_initial_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_model(load_recipe("digits", ["network.notation=8C3-P2-32"]).build())
     with pytest.raises(FileError, match=r"network\.initial"):
         load_initial(load_recipe("digits").build(), tmp_path / "model.safetensors")
+
+
+def test_initial_weights_leave_what_the_recipe_says_of_pixels(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_model(load_recipe("digits", ["network.offset=[3]", "network.deviation=[60.0]"]).build())
+    net = load_recipe("digits", ["network.offset=[7]", "network.deviation=[51.0]"]).build()
+    load_initial(net, tmp_path / "model.safetensors")
+    state = net.state_dict()
+    assert state["pixels.offset"].tolist() == [7]
+    assert [value.item() for name, value in state.items() if name.endswith(".gain")] == [255 / 51]

@@ -1,13 +1,17 @@
 """Standard deviations per channel that the first layer absorbs."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
 from isospike import convert, verify
-from isospike.errors import NotationError
-from isospike.networks import Quantisation, build_architecture, build_network, capture
+from isospike.data import load
+from isospike.errors import NotationError, TrainingError
+from isospike.networks import Network, Quantisation, build_architecture, build_network, capture
+from isospike.networks.weights import fold_deviation
+from isospike.training import TrainingConfig, train
 
 DEVIATION = (32.0, 64.0, 128.0)
 
@@ -70,3 +74,19 @@ def test_the_conversion_is_exact(architecture: bool) -> None:
 def test_a_deviation_that_does_not_divide_is_refused(deviation: tuple[float, ...]) -> None:
     with pytest.raises(NotationError, match="deviation: expected 3 numbers above 0"):
         build_network("4C3-6", (3, 5, 5), 4, deviation=deviation)
+
+
+def test_another_deviation_is_another_network(tmp_path: Path) -> None:
+    def build(deviation: float) -> Network:
+        torch.manual_seed(0)
+        return build_network("4C3-6", (1, 8, 8), 10, deviation=(deviation,))
+
+    digits = load("digits").train.first(100)
+    train(build(60.0), digits, TrainingConfig(1, batch_size=50), folder=tmp_path)
+    with pytest.raises(TrainingError, match=r"gain=\(4.25,\)"):
+        train(build(90.0), digits, TrainingConfig(1, batch_size=50), folder=tmp_path)
+
+
+def test_a_first_layer_in_groups_is_refused() -> None:
+    with pytest.raises(NotationError, match="takes 1 of 3 channels at a time"):
+        fold_deviation(torch.nn.Conv2d(3, 3, 1, groups=3), DEVIATION, 64)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isospike.networks import Pixels
 from isospike.training import TrainingConfig, train
 from isospike.training.averaging import finish_average, start_average
 
@@ -48,3 +49,21 @@ def test_a_training_ends_with_the_average_of_its_weights() -> None:
         expected = 0.5 * expected + 0.5 * weight
     assert torch.allclose(net[1].weight, expected, atol=1e-6)
     assert not torch.allclose(net[1].weight, weights[-1], atol=1e-6)
+
+
+def test_constants_do_not_move() -> None:
+    # (33 * 0.9995 + 33 * 0.0005), truncated to an integer, would be 32
+    net = nn.Sequential(Pixels((33, 114)), nn.Conv2d(2, 1, 1))
+    average = start_average(net, 0.9995)
+    for _ in range(5):
+        average.update_parameters(net)
+    finish_average(net, average, [])
+    assert net[0].offset.tolist() == [33, 114]
+
+
+def test_an_average_is_measured_in_the_slices_of_training() -> None:
+    sizes: list[int] = []
+    net = build_net()
+    net.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
+    train(net, take_digits(), TrainingConfig(1, batch_size=50, average=0.5, accumulation=3))
+    assert sizes == [17, 17, 16] * 4 * 2

@@ -79,6 +79,11 @@ def test_slices_of_a_batch_make_the_step_of_the_whole_batch() -> None:
         assert torch.allclose(one, other, atol=1e-12)
 
 
+def test_slices_too_small_for_batch_norm_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"train.accumulation: got 30 for 50 images on 1 processes"):
+        train(build_net(), take_digits(), TrainingConfig(1, batch_size=50, accumulation=30))
+
+
 class Cast(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images.double() / 16

@@ -195,7 +195,7 @@ def load_state(model: Network, path: Path) -> None:
 
 def load_initial(model: Network, path: Path) -> None:
     """Fill ``model`` with the weights of the same network under other quantisation: learned thresholds and latent
-    weights are called otherwise there, or are not there at all.
+    weights are called otherwise there, or are not there at all. What the recipe says of pixels stays.
 
     Raises:
         FileError: the file is damaged, or its tensors are not those of this network.
@@ -205,6 +205,8 @@ def load_initial(model: Network, path: Path) -> None:
     state = model.state_dict()
     for name, tensor in state.items():
         array = plain.get(_strip_quantiser(name))
+        if name.endswith(("pixels.offset", ".gain")):
+            continue
         if array is None and not name.endswith(".threshold"):
             raise FileError(f"{path}: the tensor {name} is missing: network.initial needs the same network's model")
         if array is None:

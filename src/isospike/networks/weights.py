@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from isospike.errors import ConversionError
+from isospike.errors import ConversionError, NotationError
 from isospike.networks.activations import RoundTrip
 
 
@@ -113,6 +113,10 @@ class ChannelGain(nn.Module):
         """The weight itself: gains scale what training begins with, as normalised pixels would."""
         return weight
 
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows, and what a checkpoint must agree with."""
+        return f"gain={tuple(self.gain.tolist())}"
+
 
 def fold_deviation(model: nn.Module, deviation: tuple[float, ...], divisor: int) -> None:
     """Fold each channel's standard deviation into the weight of the first layer, in front of its quantiser.
@@ -121,8 +125,16 @@ def fold_deviation(model: nn.Module, deviation: tuple[float, ...], divisor: int)
         model: its first convolution or dense layer takes the pixels.
         deviation: in pixel steps, one for each channel, above zero.
         divisor: pixels are worth ``1 / divisor`` already.
+
+    Raises:
+        NotationError: the first layer does not see all channels at once.
     """
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    if first.weight.shape[1] % len(deviation):
+        raise NotationError(
+            f"deviation: the first layer takes {first.weight.shape[1]} of {len(deviation)} channels at a time, "
+            "expected all: leave network.deviation out"
+        )
     quantiser = _find_quantiser(first)
     if quantiser is not None:
         parametrize.remove_parametrizations(first, "weight", leave_parametrized=False)

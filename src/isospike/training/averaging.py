@@ -8,11 +8,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 
 def start_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the network that follows its parameters and buffers: ``w' = decay * w' + (1 - decay) * w`` a step.
+    """A copy of the network that follows its parameters: ``w' = decay * w' + (1 - decay) * w`` a step.
 
-    The first update copies. Integer buffers are copied each time.
+    The first update copies. Buffers are copied each time: some are constants, such as the pixels' offset, and
+    BatchNorm's statistics are measured in the end.
     """
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
 
 
 def finish_average(model: nn.Module, average: AveragedModel, batches: Iterable[Tensor]) -> None:

@@ -157,8 +157,8 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
 def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, rate: float) -> Tensor:
     accelerator, objective, config = session.accelerator, session.objective, session.config
     images = _vary(session, batch.images, generator)
-    size = -(-len(images) // config.accumulation)
-    slices = list(zip(images.split(size), batch.labels.split(size), strict=True))
+    parts = min(config.accumulation, len(images))
+    slices = list(zip(images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True))
     total = torch.zeros((), device=images.device)
     for number, (some, labels) in enumerate(slices, start=1):
         # processes exchange gradients with the last slice only
@@ -188,11 +188,12 @@ def _take_average(session: _Session, average: AveragedModel) -> None:
     generator = seed_from(
         torch.Generator(accelerator.device), config.seed, config.epochs, accelerator.process_index + 1
     )
-    batches = (_vary(session, batch.images, generator) for batch in session.feed.read(config.epochs))
+    whole = (_vary(session, batch.images, generator) for batch in islice(session.feed.read(config.epochs), _MEASURED))
+    batches = (some for images in whole for some in images.tensor_split(min(config.accumulation, len(images))))
     with torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
         with accelerator.autocast():
-            finish_average(session.model, average, islice(batches, _MEASURED))
+            finish_average(session.model, average, batches)
     share_buffers(accelerator, session.model)
 
 
@@ -241,6 +242,12 @@ def _check_sizes(data: Images, config: TrainingConfig, accelerator: Accelerator)
         raise TrainingError(
             f"train.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
             "images: lower it"
+        )
+    smallest = config.batch_size // accelerator.num_processes // config.accumulation
+    if config.accumulation > 1 and smallest < 2:  # BatchNorm takes no batch of one image
+        raise TrainingError(
+            f"train.accumulation: got {config.accumulation} for {config.batch_size} images on "
+            f"{accelerator.num_processes} processes, expected slices of 2 images or more: lower it"
         )
     if config.batch_size < accelerator.num_processes:
         raise TrainingError(
