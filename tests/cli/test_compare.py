@@ -124,6 +124,7 @@ def test_mistakes_are_named(folder: Path, model: list[str], fail: Fail, tmp_path
         ([folder, "--set", "train.epochs=1"], "--set: belongs"),
         ([folder, "--levels", "8"], "has no ReLU"),
         ([folder, "--methods", "all", "--steps", "100"], "--t-max"),
+        ([folder, "--t-max", "0"], "--t-max: expected at least 1 time step, got 0"),
         ([folder, "--methods", "all", "--batch-size", "0"], "--batch-size"),
         ([tmp_path], "isospike train RECIPE"),
         ([*model, "--methods", "all-integer", "-o", tmp_path], "no method takes this network; all-integer"),

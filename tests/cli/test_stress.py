@@ -34,9 +34,26 @@ def test_writes_elsewhere_and_runs_all_faults(folder: Path, tmp_path: Path) -> N
 
 
 def test_bad_input(folder: Path, tmp_path: Path, fail: Callable[..., str]) -> None:
+    for nothing in ("", " , "):
+        assert "--faults: expected all, or names with commas" in fail("stress", folder, "--faults", nothing)
+    line = fail("stress", folder, "--faults", "drop", "--severities", "-1")
+    assert "--severities -1: drop: expected a probability" in line
+    assert "Spikes" not in line
     assert "unknown" not in fail("stress", folder, "--faults", "rust")
     assert "--severities" in fail("stress", folder, "--faults", "drop", "--severities", "a,b")
     assert "--limit" in fail("stress", folder, "--limit", "0")
     assert "--batch-size" in fail("stress", folder, "--batch-size", "0")
     assert "steps: expected 1 to T_max" in fail("stress", folder, "--steps", "1000", "--faults", "dead")
     assert "snn.safetensors: not found" in fail("stress", tmp_path / "nothing")
+
+
+def test_what_was_measured_is_not_discarded(folder: Path, fail: Callable[..., str]) -> None:
+    arguments = ["stress", str(folder), "--faults", "drop", "--severities", "0.1,0.5"]
+    assert run([*arguments, "--limit", "20", "--steps", "2", "--seeds", "2"]) == 0
+    files = [folder / "robustness.json", folder / "robustness.csv"]
+    before = [path.read_bytes() for path in files]
+    line = fail(*arguments, "--limit", "10", "--steps", "3", "--seeds", "1")
+    assert "robustness.json: has 2 cells of 20 images, 2 steps; expected 10 images, 3 steps: give the same" in line
+    assert [path.read_bytes() for path in files] == before
+    assert run([*arguments, "--limit", "20", "--steps", "2", "--seeds", "1"]) == 0
+    assert json.loads(files[0].read_text())["faults"] == json.loads(before[0])["faults"]

@@ -30,7 +30,7 @@ def test_seed_decides_and_zero_does_nothing() -> None:
     assert torch.equal(add_input_noise(images, 0.0, 1), images)
 
 
-@pytest.mark.parametrize("strength", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("strength", [-0.1, 1000.1, 1e308, float("nan"), float("inf")])
 def test_strength_out_of_range(strength: float) -> None:
     with pytest.raises(DataError, match=r"noise\.input"):
         add_input_noise(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), strength, 0)
@@ -63,7 +63,7 @@ def test_salt_and_pepper_hit_whole_pixels_evenly() -> None:
     assert torch.equal(add_salt_and_pepper(images, 0.0, 4), images)
 
 
-@pytest.mark.parametrize("amount", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("amount", [-0.1, 1000.1, 1e308, float("nan"), float("inf")])
 def test_amounts_out_of_range(amount: float) -> None:
     picture = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
     with pytest.raises(DataError, match="Gaussian noise"):

@@ -29,7 +29,7 @@ from isospike.experiment.own_settings import Calibration
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.graph import SpikingGraph, count_membrane_bits
-from isospike.metrics import FLOAT32, measure_footprint, measure_macs
+from isospike.metrics import FLOAT32, TABLES, EnergyTable, measure_footprint, measure_macs
 from isospike.networks import Quantisation, build_architecture, build_network, capture
 from isospike.simulator import simulate
 from tests.networks.comparison import randomise_statistics
@@ -258,3 +258,21 @@ def test_bad_choices_are_named(text: str, words: list[str]) -> None:
 def test_steps_out_of_range(steps: tuple[int, ...]) -> None:
     with pytest.raises(RecipeError, match="--steps"):
         Scope(steps)
+
+
+def test_constants_of_ones_own_are_a_column(images: ImageSet) -> None:
+    preparation = prepare(make_rectified(), images)
+    mine = EnergyTable("mine", 2.0, 0.5)
+    found = compare(preparation, images, [Choice("counting")], Scope((1, 4), 8, 3, tables=(*TABLES, mine)))
+    macs = measure_macs(preparation.captured)
+    encoder = macs[preparation.captured.synapses[0].name]
+    assert encoder == 4 * 3 * 3 * 10 * 10  # 4 kernels of 3 x 3 over 12 x 12 pixels, valid
+    assert found.energy["mine"] == 2 * sum(macs.values())
+    trial = found.trials[0]
+    assert trial.energy["mine"] == pytest.approx([2 * encoder + 0.5 * sops for sops in trial.sops])
+    rows = list(csv.DictReader(format_csv(found).splitlines()))
+    assert [float(row["energy_mine_pj"]) for row in rows] == trial.energy["mine"]
+    head, row = list_cells(found)
+    assert float(row[head.index("energy (µJ, mine)")]) == pytest.approx(trial.energy["mine"][-1] / 1e6, rel=0.01)
+    assert len(head) == len(row)
+    assert "µJ (mine)" in format_markdown(found)

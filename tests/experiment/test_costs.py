@@ -10,9 +10,9 @@ from isospike.conversion import convert
 from isospike.data import ImageSet
 from isospike.experiment.costs import SettlingCounter, summarise_activity, summarise_energy, summarise_latency
 from isospike.experiment.measuring import measure_simulation
-from isospike.experiment.sections import NoiseSection, SimulateSection
+from isospike.experiment.sections import EnergySection, NoiseSection, SimulateSection, list_tables
 from isospike.experiment.tallies import Tally, tally
-from isospike.metrics import INT8
+from isospike.metrics import INT8, TABLES
 from isospike.networks import Quantisation, build_network
 from isospike.simulator import simulate
 from tests.metrics.worked import CLASSIFIER_SOPS, HIDDEN_SOPS, IMAGE, MACS, build_worked
@@ -61,6 +61,19 @@ def test_a_table_of_ones_own(tallies: list[Tally]) -> None:
     assert found["hidden"]["mine"]["snn"] == [52 * 7] * STEPS
     assert found["tables"][0]["memory"] == 2.0
     assert "float32" not in found["hidden"]
+
+
+def test_a_section_of_a_recipe_is_a_fourth_table(tallies: list[Tally]) -> None:
+    section = EnergySection(name="mine", mac=1.5, ac=0.25, memory=2, accesses_per_mac=1, accesses_per_ac=2)
+    found = summarise_energy(build_worked(), tallies, list_tables(section))
+    assert [table["name"] for table in found["tables"]] == ["float32", "int32", "int8", "mine"]
+    # a MAC costs 1.5 + 2 = 3.5, an AC 0.25 + 2 * 2 = 4.25
+    assert found["hidden"]["mine"] == {"ann": 900 * 3.5, "snn": [52 * 4.25] * STEPS}
+    assert found["network"]["mine"]["ann"] == 1225 * 3.5
+    assert found["network"]["mine"]["snn"] == [25 * 3.5 + 88 * 4.25, *[25 * 3.5 + 91 * 4.25] * 3]
+    assert list_tables(None) == list_tables(section)[:3] == TABLES
+    # what is left out is as in int8: 0.23, 0.03, no memory
+    assert list_tables(EnergySection())[3].spend(macs=100, acs=100) == pytest.approx(26)
 
 
 def test_spikes_per_neuron_by_hand(tallies: list[Tally]) -> None:

@@ -124,3 +124,35 @@ def test_held_out_images_take_the_place_of_the_test_split() -> None:
     known = {image.numpy().tobytes() for image in whole.images}
     assert all(image.numpy().tobytes() in known for image in held_out.images)
     assert len(test) == 360
+
+
+def test_energy_constants_of_ones_own(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert load_recipe("digits").energy is None
+    folder.write_recipe(load_recipe("digits"))
+    assert "energy" not in (tmp_path / "recipe.toml").read_text()
+    changed = folder.read_recipe(["energy.mac=1.5", "energy.name=45"])  # of a trained run
+    assert changed.energy is not None
+    assert (changed.energy.name, changed.energy.mac, changed.energy.ac) == ("45", 1.5, 0.03)
+    folder.write_recipe(changed)
+    assert folder.read_recipe() == changed
+    assert folder.read_recipe(["energy=none"]).energy is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("energy.macs=1", "unknown key 'energy.macs'; did you mean 'energy.mac'"),
+        ("energy.ac=-1", "energy.ac"),
+        ("energy.memory=nan", "energy.memory"),
+        ("energy.accesses_per_mac=0.5", "energy.accesses_per_mac"),
+        ("energy.name=int8", "energy.name: expected another name than float32, int32, int8"),
+        ("energy.name=sops", "energy.name: expected another name"),
+        ("energy.name=a b", "energy.name"),
+        ("noise.input=1e308", "noise.input"),
+    ],
+)
+def test_energy_constants_that_cannot_be(setting: str, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("digits", [setting])
+    assert words in str(caught.value)

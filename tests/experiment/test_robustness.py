@@ -118,14 +118,35 @@ def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.
     assert found["faults"] == measure(tmp_path / "anew", "drop", severities=(0.1, 0.5))["faults"]
 
 
-def test_cells_of_another_graph_are_not_taken_over_and_those_of_other_faults_are(tmp_path: Path) -> None:
+def test_cells_of_other_faults_stay_and_more_seeds_are_measured(tmp_path: Path) -> None:
     measure(tmp_path, "drop", severities=(0.5,), seeds=1)
     both = measure(tmp_path, "dead", severities=(0.5,), seeds=1)
     assert [fault["name"] for fault in both["faults"]] == ["drop", "dead"]
     more = measure(tmp_path, "drop", severities=(0.1, 0.5), seeds=2)
     assert [cell["seeds"] for cell in more["faults"][0]["cells"]] == [[0, 1], [0, 1]]
-    other = measure(tmp_path, "dead", severities=(0.5,), seeds=1, graph="def")
-    assert [fault["name"] for fault in other["faults"]] == ["dead"]
+
+
+def test_cells_with_more_seeds_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measure(tmp_path, "drop", severities=(0.5,), seeds=3)
+    runs: list[Any] = []
+    monkeypatch.setattr(robustness, "simulate", lambda *a, **o: runs.append(o["faults"]) or simulate(*a, **o))
+    assert measure(tmp_path, "drop", severities=(0.5,), seeds=1)["faults"] == first["faults"]
+    assert runs == [()]  # the baseline alone
+
+
+def test_cells_of_another_graph_or_of_other_steps_are_not_lost(tmp_path: Path) -> None:
+    measure(tmp_path, "drop", severities=(0.1, 0.5), seeds=1)
+    files = [tmp_path / "robustness.json", tmp_path / "robustness.csv"]
+    before = [path.read_bytes() for path in files]
+    words = r"has 2 cells of 12 images, 4 steps, snn\.safetensors abc; expected .*, snn\.safetensors def: give the same"
+    with pytest.raises(FileError, match=words):
+        measure(tmp_path, "dead", severities=(0.5,), seeds=1, graph="def")
+    plan = make_plan(("dead",), (0.5,), 1, 3)
+    with pytest.raises(FileError, match="has 2 cells of 12 images, 4 steps; expected 5 images, 3 steps: give"):
+        measure_robustness(build_counting(), draw_images().first(5), plan, tmp_path, FACTS, follow)
+    with pytest.raises(FileError, match=r"dataset none; expected 12 images, 4 steps, dataset mnist: .* delete it$"):
+        measure(tmp_path, "dead", severities=(0.5,), seeds=1, dataset="mnist")
+    assert [path.read_bytes() for path in files] == before
 
 
 def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
@@ -142,14 +163,17 @@ def test_what_is_refused_before_anything_runs(tmp_path: Path) -> None:
         measure(tmp_path, "drop", seeds=0)
     with pytest.raises(RecipeError, match="different units"):
         measure(tmp_path, "drop", "saturation", severities=(0.1,))
-    with pytest.raises(SimulationError, match="DroppedSpikes"):
+    with pytest.raises(SimulationError, match=r"^--severities 1\.5: drop: expected a probability .* got 1\.5$"):
         measure(tmp_path, "drop", severities=(0.1, 1.5))
-    with pytest.raises(SimulationError, match="whole numbers of bits"):
+    with pytest.raises(SimulationError, match=r"^--severities 7\.5: saturation: expected whole numbers of bits"):
         measure(tmp_path, "saturation", severities=(8, 7.5))
-    with pytest.raises(GraphError, match="flip_weight_bits"):
+    with pytest.raises(GraphError, match=r"^--severities 2: bit-flips: expected a number from 0 to 1"):
         measure(tmp_path, "bit-flips", severities=(2,))
-    with pytest.raises(DataError, match="salt and pepper"):
+    with pytest.raises(DataError, match=r"^--severities -1: salt-and-pepper: expected a probability"):
         measure(tmp_path, "salt-and-pepper", severities=(-1,))
+    for name in ("uniform-noise", "gaussian-noise"):
+        with pytest.raises(DataError, match=rf"^--severities 1e\+308: {name}: expected .*0 to 1000, got 1e\+308$"):
+            measure(tmp_path, name, severities=(1, 1e308))
     assert not list(tmp_path.iterdir())
 
 

@@ -93,7 +93,23 @@ def test_bad_input(folder: Path, tmp_path: Path, fail: Fail) -> None:
     assert "expected 0 to 359, the test images, got 1000" in fail("report", folder, "--image", 1000)
     assert "got -1" in fail("report", folder, "--image", -1)
     assert "not found" in fail("report", tmp_path / "nowhere", "-o", tmp_path / "page.html")
+    assert "stands there twice" in fail("report", folder, folder, folder, "-o", tmp_path / "page.html")
     (folder / "recipe.toml").unlink()
     (folder / "sample.json").unlink()
     assert "give --data FOLDER" in fail("report", folder, "--image", 1, "-o", tmp_path / "page.html")
     assert "no recipe.toml" in fail("report", folder, "--image", 1, "--data", tmp_path, "-o", tmp_path / "page.html")
+
+
+def test_a_rate_coded_run_makes_a_page(tmp_path: Path) -> None:
+    settings = [
+        "quantise.levels=qcfs",
+        "quantise.count=4",
+        "quantise.weights=float",
+        "convert.method=qcfs",
+        "train.epochs=1",
+    ]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    assert run(["run", "digits", "--out", str(tmp_path / "rate"), "--limit", "40", *changes]) == 0
+    assert json.loads((tmp_path / "rate" / "metrics.json").read_text())["snn"]["settled"] is None
+    assert run(["report", str(tmp_path / "rate"), "-o", str(tmp_path / "report.html")]) == 0
+    assert "settle" in (tmp_path / "report.html").read_text()

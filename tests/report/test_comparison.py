@@ -43,6 +43,17 @@ def test_costs_are_columns_of_the_page(make_run: MakeRun, tmp_path: Path) -> Non
     assert "accuracy over total latency" in text and "accuracy over synaptic operations" in text
 
 
+def test_energy_by_constants_of_ones_own_is_a_column(make_run: MakeRun, tmp_path: Path) -> None:
+    folder, content = make_run("one"), make_content()
+    content["energy"]["mine"] = 7700.0
+    content["trials"][0]["energy"] = {**COSTS["energy"], "mine": [1.0, 3300.0]}
+    write_file(folder, "comparison/comparison.json", content)
+    page = Page(write_report([folder], tmp_path / "report.html", "isospike report DIR").read_text())
+    text = page.read_section("methods")
+    for words in ("energy (mine)", "3.3 nJ", "7.7 nJ by mine"):
+        assert words in text
+
+
 def test_total_latency_counts_tau(tmp_path: Path) -> None:
     write_file(tmp_path, "comparison.json", make_content())
     (over_time, _), (over_work, _) = chart_comparison(parse_comparison(tmp_path / "comparison.json"))

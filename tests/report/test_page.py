@@ -250,6 +250,42 @@ def test_every_figure_has_words_a_source_and_every_field_a_label(make_run: MakeR
     assert fields == {attributes["for"] for attributes, _ in found.find("label")}
 
 
+def test_every_id_is_there_once(make_run: MakeRun, tmp_path: Path) -> None:
+    folders = [make_run(name) for name in ("one", "two", "three")]
+    for folder in folders:
+        write_file(folder, "robustness.json", ROBUSTNESS)
+        write_file(folder, "comparison/comparison.json", COMPARISON)
+        write_file(folder, "confusion.json", CONFUSION)
+    found = make_page(tmp_path, *folders)
+    ids = [attributes["id"] for _, attributes, _ in found.elements if "id" in attributes]
+    assert len(found.find("section", id="methods")) == 1
+    assert sorted(ids) == sorted(set(ids))  # type: ignore[type-var]
+    clips = {f"url(#{attributes['id']})" for attributes, _ in found.find("clippath")}
+    assert len(clips) >= 3 * 2 + 2  # two charts of methods for each run, one for each of the two faults
+    assert {attributes["clip-path"] for attributes, _ in found.find("g") if "clip-path" in attributes} == clips
+
+
+def test_a_recipe_that_does_not_parse_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+    whole, broken = make_run("whole"), make_run("broken")
+    (whole / "recipe.toml").write_text('name = "whole"\n')
+    (broken / "recipe.toml").write_text("[[<b>")
+    found = make_page(tmp_path, whole, broken)
+    (line,) = [text for _, text in found.find("p", class_="missing") if "parse" in text]
+    assert "broken" in line and "recipe.toml does not parse (" in line
+    assert "[[<b>" in found.read_section("recipe")
+
+
+def test_a_folder_twice_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run("one")
+    again = folder / ".." / "one"
+    for folders in ([folder, folder, folder], [folder, Path(str(folder))]):
+        with pytest.raises(FileError, match="one: stands there twice: give each run folder once"):
+            write_report(folders, tmp_path / "report.html")
+    with pytest.raises(FileError, match=r"\.\./one: stands there twice \(as .*one too\)"):
+        write_report([folder, again], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_parts_that_are_missing_name_the_command_that_fills_them(tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     folder.mkdir()

@@ -31,6 +31,12 @@ def test_what_metrics_lack_is_none(make_run: MakeRun) -> None:
     assert (record.accuracy, record.sops, record.settled, record.layers) == (None, None, None, ())
 
 
+def test_a_rate_coded_run_never_settles(make_run: MakeRun) -> None:
+    metrics = json.loads((make_run("one") / "metrics.json").read_text())
+    record = read_run(make_run("rate", snn={**metrics["snn"], "settled": None}))
+    assert record.settled is None and record.accuracy == tuple(metrics["snn"]["accuracy"])
+
+
 def test_logs_alone_give_means_per_image(paper_logs: Path) -> None:
     record = read_run(paper_logs, batch_size=100)
     assert (record.name, record.steps, record.images) == ("paper", 2, 200)
@@ -66,6 +72,16 @@ def test_what_logs_do_not_tell_is_asked_for(paper_logs: Path) -> None:
         read_run(paper_logs, batch_size=100)
 
 
+@pytest.mark.parametrize("name", ["recipe.toml", "snn.safetensors"])
+def test_a_run_of_ours_without_metrics_is_told(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "bad"
+    write_log(folder / "logs", "accuracy", [90, 95])
+    (folder / name).write_text("")
+    with pytest.raises(FileError, match=r"bad: metrics\.json is missing; run 'isospike simulate --out .*bad'"):
+        read_run(folder)
+    assert read_run(folder, batch_size=100, steps=2).accuracy == (0.9, 0.95)
+
+
 def test_a_batch_size_too_small_is_told(paper_logs: Path) -> None:
     with pytest.raises(FileError, match=r"accuracy\.txt: 198 correct predictions, but 20 images in 2 batches.*--batch"):
         read_run(paper_logs, batch_size=10)
@@ -92,6 +108,8 @@ def test_folders_without_a_run_are_told(tmp_path: Path) -> None:
     "section",
     [
         {"snn": {"accuracy": ["high"]}},
+        {"snn": {"accuracy": None}},
+        {"snn": {"accuracy": [None]}},
         {"snn": [1]},
         {"snn": {"accuracy": [float("nan")]}},
         {"ann": {"accuracy": float("inf")}},

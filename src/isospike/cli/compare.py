@@ -97,12 +97,14 @@ def compare_methods(
             scale, calibration = read_pixels(mean, std, pixels), Calibration(**given)
             shape = read_shape(in_shape)
             network = OwnNetwork(model, weights, shape, scale, "counting", {}, calibration, dataset, seed)
-            subject, folder = open_own(network, options, display.advance), out or Path("comparison")
+            subject, folder = open_own(network, options, display.advance, settings), out or Path("comparison")
         else:
             place = run if recipe is None else _train(recipe, settings, out, options, display)
-            subject = open_run(RunFolder(place or Path()), options, given, display.advance)
+            changed = settings if recipe is None else None  # with --recipe they are in its run folder by now
+            subject = open_run(RunFolder(place or Path()), options, given, display.advance, changed)
             folder = out if out is not None and recipe is None else (place or Path()) / "comparison"
-        _compare(subject, choices, Scope(chosen, t_max, batch_size, device, subject.seed), folder, display)
+        scope = Scope(chosen, t_max, batch_size, device, subject.seed, subject.tables)
+        _compare(subject, choices, scope, folder, display)
 
 
 def _check_source(
@@ -125,8 +127,10 @@ def _check_source(
         raise RecipeError(f"compare: expected RUN, --model FILE.py:function or --recipe NAME, got {got}: give one")
     if recipe is not None and out is None:
         raise FileError("--recipe: expected --out DIR too, the run folder that it is trained into")
-    if recipe is None and settings:
-        raise RecipeError("--set: belongs to --recipe: options of methods stand in --methods, as in srp:tau=4")
+    if recipe is None and any(not setting.startswith("energy.") for setting in settings or []):
+        raise RecipeError(
+            "--set: belongs to --recipe, but for energy.KEY=VALUE: options of methods stand in --methods: srp:tau=4"
+        )
     if model is None:
         for name, value in own.items():
             if value is not None:

@@ -38,14 +38,15 @@ def report(
     With the data at hand (--data, or a recipe on the embedded digits) it also runs a sample image and the test images
     through each network, and keeps what comes of them in the run folder: sample.json and confusion.json.
     """
-    from isospike.report import write_figures, write_report  # matplotlib is slow to load, and no other command needs it
+    from isospike.report import refuse_repeats, write_figures, write_report  # matplotlib is slow to load
 
     if image is not None and image < 0:
         raise FileError(f"--image: expected the number of a test image, from 0, got {image}")
+    refuse_repeats(folders)
     command = shlex.join(["isospike", *sys.argv[1:]])
     options = make_options(data, "cpu", limit)
     with show_progress() as display:
-        for folder in dict.fromkeys(folders):
+        for folder in folders:
             _look_closer(folder, options, image, command, display.advance)
     written = [write_report(folders, out, command, batch_size=batch_size, steps=steps)]
     if figures:

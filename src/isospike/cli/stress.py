@@ -53,7 +53,10 @@ def stress(
     options = make_options(data, device, limit)
     graph = folder.read_graph()
     facts, test, usual = _open(folder, graph, options)
-    names = [] if faults == "all" else [name.strip() for name in faults.split(",") if name.strip()]
+    names = [name.strip() for name in faults.split(",") if name.strip()]
+    if not names:
+        raise RecipeError(f"--faults: expected all, or names with commas between them, got {faults!r}")
+    names = [] if names == ["all"] else names
     numbers = None if severities is None else read_numbers("--severities", severities)
     plan = make_plan(names, numbers, seeds, usual if steps is None else steps, batch_size=batch_size, device=device)
     facts["command"] = ["isospike", *sys.argv[1:]]

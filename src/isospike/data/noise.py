@@ -5,22 +5,25 @@ from torch import Tensor
 
 from isospike.errors import DataError
 
+MOST_NOISE = 1000
+"""Far beyond what leaves anything of a picture, and far below what single precision overflows at."""
+
 
 def add_input_noise(images: Tensor, strength: float, seed: int) -> Tensor:
     """Pixels times ``1 + strength * (U - 0.5)``, U uniform in [0, 1) for each pixel, rounded and clipped to uint8.
 
     Args:
         images: uint8 (batch, channel, height, width).
-        strength: R, 0 or more.
+        strength: R, 0 to :data:`MOST_NOISE`.
         seed: of U.
 
     Raises:
-        DataError: a negative strength.
+        DataError: a strength outside.
 
     Source: the scatter-and-gather and negative-spike papers; rounding to uint8 is ours (DESIGN, "Exact integers").
     """
-    if not 0 <= strength < float("inf"):
-        raise DataError(f"noise.input: expected 0 or more, got {strength}")
+    if not 0 <= strength <= MOST_NOISE:
+        raise DataError(f"noise.input: expected 0 to {MOST_NOISE}, got {strength}")
     if strength == 0:
         return images
     uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
@@ -32,14 +35,14 @@ def add_gaussian_noise(images: Tensor, deviation: float, seed: int) -> Tensor:
 
     Args:
         images: uint8 (batch, channel, height, width).
-        deviation: as a share of the range of pixels, 0 or more.
+        deviation: as a share of the range of pixels, 0 to :data:`MOST_NOISE`.
         seed: of G.
 
     Raises:
-        DataError: a negative deviation.
+        DataError: a deviation outside.
     """
-    if not 0 <= deviation < float("inf"):
-        raise DataError(f"Gaussian noise: expected a deviation of 0 or more, got {deviation}")
+    if not 0 <= deviation <= MOST_NOISE:
+        raise DataError(f"Gaussian noise: expected a deviation of 0 to {MOST_NOISE}, got {deviation}")
     if deviation == 0:
         return images
     normal = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)

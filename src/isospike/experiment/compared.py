@@ -17,12 +17,14 @@ from isospike.experiment.comparison_table import read_table
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
 from isospike.experiment.own_run import OwnRun, prepare_own
-from isospike.experiment.own_settings import Calibration, OwnNetwork, read_own_network
+from isospike.experiment.own_settings import Calibration, OwnNetwork, read_energy, read_own_network
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder, read_versions
+from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stages import Options, choose_training_images
 from isospike.graph import SpikingGraph, load_graph
+from isospike.metrics import TABLES, EnergyTable
 from isospike.networks import capture
 
 Follow = Callable[[str, int], Advance]
@@ -37,15 +39,23 @@ class Subject:
         test: images and labels.
         seed: of what is drawn.
         facts: ``recipe``, ``dataset``, ``network``: where it came from.
+        tables: what operations cost.
     """
 
     preparation: Preparation
     test: ImageSet
     seed: int
     facts: dict[str, Any]
+    tables: tuple[EnergyTable, ...] = TABLES
 
 
-def open_run(folder: RunFolder, options: Options, given: dict[str, Any], follow: Follow | None = None) -> Subject:
+def open_run(
+    folder: RunFolder,
+    options: Options,
+    given: dict[str, Any],
+    follow: Follow | None = None,
+    settings: list[str] | None = None,
+) -> Subject:
     """The network of a run, of a recipe or of one's own.
 
     Args:
@@ -53,16 +63,19 @@ def open_run(folder: RunFolder, options: Options, given: dict[str, Any], follow:
         options: data, device and limit.
         given: fields of :class:`Calibration` that are to differ from the run's own, or from the defaults.
         follow: as for :class:`Preparation`.
+        settings: ``energy.KEY=VALUE``.
 
     Raises:
         FileError: there is no run.
+        RecipeError: a setting that cannot be.
         DataError: no data, or of another shape.
     """
     if OwnRun.is_there(folder.path):
         own = read_own_network(folder)
         own = replace(own, calibration=replace(own.calibration, **given))
-        return _open_captured(own, load_graph(folder.path / "captured.safetensors"), options, follow)
-    recipe = folder.read_recipe()
+        captured = load_graph(folder.path / "captured.safetensors")
+        return _open_captured(own, captured, options, follow, read_energy(settings or []))
+    recipe = folder.read_recipe(settings)
     train, test = recipe.load_data(options.data, options.limit)
 
     def draw(number: int) -> Tensor:
@@ -79,25 +92,35 @@ def open_run(folder: RunFolder, options: Options, given: dict[str, Any], follow:
         advance=follow,
     )
     facts = {"recipe": recipe.name, "dataset": recipe.data.name, "network": recipe.network.label}
-    return Subject(preparation, hold_images(test), recipe.seed, facts)
+    return Subject(preparation, hold_images(test), recipe.seed, facts, list_tables(recipe.energy))
 
 
-def open_own(own: OwnNetwork, options: Options, follow: Follow | None = None) -> Subject:
+def open_own(
+    own: OwnNetwork, options: Options, follow: Follow | None = None, settings: list[str] | None = None
+) -> Subject:
     """A network of the user's own, from its file.
 
     Raises:
         FileError, ConversionError: it cannot be built, filled or captured.
         DataError: no data, or of another shape.
     """
-    return _open_captured(own, capture_own(own), options, follow)
+    tables = read_energy(settings or [])  # what is wrong is said before the network is built
+    return _open_captured(own, capture_own(own), options, follow, tables)
 
 
-def _open_captured(own: OwnNetwork, captured: SpikingGraph, options: Options, follow: Follow | None) -> Subject:
+def _open_captured(
+    own: OwnNetwork,
+    captured: SpikingGraph,
+    options: Options,
+    follow: Follow | None,
+    tables: tuple[EnergyTable, ...],
+) -> Subject:
     classes = captured.shapes[captured.readout.name][0]
     train, test = load_own_data(own.dataset, options, own.in_shape, classes)
     preparation = prepare_own(own, captured, cache(lambda: train), options.device, follow)
     dataset = own.dataset or (options.data.name if options.data else None)
-    return Subject(preparation, hold_images(test), own.seed, {"recipe": None, "dataset": dataset, "network": own.model})
+    facts = {"recipe": None, "dataset": dataset, "network": own.model}
+    return Subject(preparation, hold_images(test), own.seed, facts, tables)
 
 
 def measure_comparison(
@@ -143,6 +166,8 @@ def _find_key(subject: Subject, scope: Scope) -> str:
     levels = preparation.choose_levels("counting")
     settings = (scope.steps, scope.t_max, scope.seed, asdict(replace(preparation.calibration, levels=levels)))
     digest.update(repr(settings).encode())
+    if scope.tables != TABLES:
+        digest.update(repr(scope.tables).encode())
     for node in preparation.captured:
         digest.update(repr((type(node).__name__, node.name, node.inputs, sorted(node.settings.items()))).encode())
         for name, array in sorted(node.arrays.items()):

@@ -26,7 +26,7 @@ from isospike.experiment.preparation import Preparation
 from isospike.experiment.summaries import summarise_seeds
 from isospike.experiment.tallies import Tally, join_tallies, tally
 from isospike.graph import Activation, SpikingGraph, count_membrane_bits
-from isospike.metrics import TABLES, count_macs, measure_footprint, measure_macs
+from isospike.metrics import TABLES, EnergyTable, count_macs, measure_footprint, measure_macs
 from isospike.networks import CapturedNetwork
 from isospike.simulator import Simulation, simulate
 
@@ -76,6 +76,7 @@ class Scope:
         batch_size: images simulated together.
         device: "cpu" or "cuda".
         seed: of the methods that draw images.
+        tables: what operations cost.
     """
 
     steps: tuple[int, ...] = DEFAULT_STEPS
@@ -83,8 +84,11 @@ class Scope:
     batch_size: int = 250
     device: str = "cpu"
     seed: int = 0
+    tables: tuple[EnergyTable, ...] = TABLES
 
     def __post_init__(self) -> None:
+        if self.t_max < 1:
+            raise RecipeError(f"--t-max: expected at least 1 time step, got {self.t_max}")
         chosen = tuple(sorted(set(self.steps)))
         if not chosen or not 1 <= chosen[0] <= chosen[-1] <= self.t_max:
             raise RecipeError(
@@ -158,7 +162,7 @@ def compare(
     follow = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
     ann = preparation.captured
     macs = measure_macs(ann)
-    energy = {table.name: table.spend(macs=sum(macs.values())) for table in TABLES}
+    energy = {table.name: table.spend(macs=sum(macs.values())) for table in scope.tables}
     accuracy = _measure_ann(ann, test, scope)
     trials: list[Trial] = []
     levelled: float | None = None
@@ -222,14 +226,15 @@ def _try(
             add(first, simulate(graph, batch, scope.steps[-1], batch_size=size, device=device))
             advance(first + len(batch))
     seconds = round(time.perf_counter() - started, 1)
-    return _conclude(choice.label, graph, join_tallies(parts), scope.steps, found, seconds)
+    return _conclude(choice.label, graph, join_tallies(parts), scope, found, seconds)
 
 
 def _conclude(
-    label: str, graph: SpikingGraph, counts: Tally, steps: Sequence[int], found: Verification | None, seconds: float
+    label: str, graph: SpikingGraph, counts: Tally, scope: Scope, found: Verification | None, seconds: float
 ) -> Trial:
     """Means per image at the table's steps, from the functions that write ``metrics.json``."""
-    activity, energy = summarise_activity(graph, [counts]), summarise_energy(graph, [counts])
+    steps = scope.steps
+    activity, energy = summarise_activity(graph, [counts]), summarise_energy(graph, [counts], scope.tables)
     latency, memory = summarise_latency(graph, [counts]), measure_footprint(graph)
     membranes = count_membrane_bits(graph).values()
     spikes = sum((counts.positive[node.name] + counts.negative[node.name]).sum(0) for node in graph.neurons)
@@ -254,7 +259,7 @@ def _conclude(
         seconds=seconds,
         positive_per_neuron=pick(activity["positive_per_neuron"]),
         negative_per_neuron=pick(activity["negative_per_neuron"]),
-        energy={table.name: pick(energy["network"][table.name]["snn"]) for table in TABLES},
+        energy={table.name: pick(energy["network"][table.name]["snn"]) for table in scope.tables},
         equal_bits=_pick_bits(energy["equal_bits"], steps),
         equal_from=latency["steps_until_settled"]["100"] if equal else None,
         membrane_bits=None if None in membranes else max((bits for bits in membranes if bits), default=None),

@@ -54,8 +54,8 @@ class Trial:
         refused: why the method cannot take this network, in one line.
         positive_per_neuron: mean positive spikes per neuron and image up to T, as in ``activity`` of ``metrics.json``.
         negative_per_neuron: mean negative spikes, likewise.
-        energy: picojoules per image up to T, of all layers, by table: "float32", "int32", "int8"; as in ``energy`` of
-            ``metrics.json``.
+        energy: picojoules per image up to T, of all layers, by table: "float32", "int32", "int8", and one's own; as in
+            ``energy`` of ``metrics.json``.
         equal_bits: an ANN of as many bits beside the spiking network, hidden layers only: ``activation_bits``, ``ann``,
             ``snn``; None where a weight or a membrane is a float.
         equal_from: the step from which every image has settled, and so equals the quantised ANN; None where some have
@@ -111,6 +111,11 @@ class Comparison:
     trials: list[Trial]
     energy: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def own_tables(self) -> list[str]:
+        """The names of tables of one's own."""
+        return [name for name in self.energy if name not in _TABLES]
+
 
 def write_comparison(found: Comparison, folder: Path, facts: dict[str, Any]) -> list[Path]:
     """Write ``comparison.json`` (with ``facts``: command, recipe, versions), ``.csv`` and ``.md``.
@@ -143,7 +148,9 @@ def read_table(path: Path) -> tuple[Comparison, dict[str, Any]]:
 def format_csv(found: Comparison) -> str:
     """One line for each method and T, and one for each method that was refused; empty where nothing is known."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    place = _COLUMNS.index("equal_from")
+    columns = (*_COLUMNS[:place], *(f"energy_{name}_pj" for name in found.own_tables), *_COLUMNS[place:])
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for trial in found.trials:
         for row in _list_rows(trial):
@@ -171,7 +178,7 @@ def _list_rows(trial: Trial) -> Iterator[dict[str, Any]]:
         if trial.energy:
             row["positive_per_neuron"] = trial.positive_per_neuron[place]
             row["negative_per_neuron"] = trial.negative_per_neuron[place]
-            row.update({f"energy_{name}_pj": trial.energy[name][place] for name in _TABLES})
+            row.update({f"energy_{name}_pj": values[place] for name, values in trial.energy.items()})
         yield row
 
 
@@ -180,6 +187,7 @@ def describe_ann(found: Comparison) -> str:
     levelled = "" if found.levelled is None else f" (calibrated to levels: {100 * found.levelled:.2f} %)"
     energy = f", {_write_energy(found.energy['float32'])} µJ" if found.energy else ""
     per_image = " per image (float32)" if energy else " per image"
+    per_image += "".join(f", {_write_energy(found.energy[name])} µJ ({name})" for name in found.own_tables)
     return (
         f"ANN {100 * found.ann:.2f} %{levelled} on {found.images:,} images, {found.macs:,} MACs{energy}{per_image}. "
         "Accuracy in percent."
@@ -192,29 +200,30 @@ def list_cells(found: Comparison) -> list[list[str]]:
     steps = next((trial.steps for trial in found.trials if trial.steps), [])
     measured = any(trial.energy for trial in found.trials)
     more = ["equal from T", "+ spikes / neuron", "- spikes / neuron"] if measured else []
-    costs = ["energy (µJ, float32)", "membrane bits", "memory (bits)"] if measured else []
+    names = ["float32", *found.own_tables]
+    costs = [*(f"energy (µJ, {name})" for name in names), "membrane bits", "memory (bits)"] if measured else []
     rows = [["method", *(f"T={step}" for step in steps), "steps in all", *more, "SOPs", *costs, "s", "mismatches"]]
     for trial in found.trials:
         if trial.refused is not None:
             rows.append([trial.method, *["-"] * (len(rows[0]) - 2), f"refused: {trial.refused}"])
             continue
         accuracies = [f"{100 * value:.2f}" for value in trial.accuracy]
-        front, back = _list_costs(trial) if measured else ([], [])
+        front, back = _list_costs(trial, names) if measured else ([], [])
         work = f"{trial.sops[-1]:,.0f}"
         time = f"{trial.seconds:g}"
         rows.append([trial.method, *accuracies, _write_latency(trial), *front, work, *back, time, trial.proof])
     return rows
 
 
-def _list_costs(trial: Trial) -> tuple[list[str], list[str]]:
+def _list_costs(trial: Trial, tables: list[str]) -> tuple[list[str], list[str]]:
     """The cells before and after the SOPs."""
     if not trial.energy:  # of a file that an earlier version wrote
-        return ["-"] * 3, ["-"] * 3
+        return ["-"] * 3, ["-"] * (2 + len(tables))
     front = ["-" if trial.equal_from is None else str(trial.equal_from)]
     front += [f"{values[-1]:.3f}" for values in (trial.positive_per_neuron, trial.negative_per_neuron)]
     bits = "float" if trial.membrane_bits is None else str(trial.membrane_bits)
     memory = f"{(trial.parameter_bits or 0) + (trial.state_bits or 0):,}"
-    return front, [_write_energy(trial.energy["float32"][-1]), bits, memory]
+    return front, [*(_write_energy(trial.energy[name][-1]) for name in tables), bits, memory]
 
 
 def _write_latency(trial: Trial) -> str:

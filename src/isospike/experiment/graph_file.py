@@ -7,7 +7,7 @@ from typing import Any
 
 from isospike.experiment.measuring import measure_simulation
 from isospike.experiment.own_data import load_own_data
-from isospike.experiment.own_settings import read_later_sections
+from isospike.experiment.own_settings import read_energy, read_later_sections
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stages import Options
 from isospike.files import write_json
@@ -32,7 +32,7 @@ def simulate_file(
         options: data, device and limit.
         advance: given a stage and its total, gives a function to call with the number done.
         dataset: one of the known datasets; None for a folder of the user's own.
-        settings: ``simulate.KEY=VALUE`` and ``noise.KEY=VALUE``, as for a recipe.
+        settings: ``simulate.KEY=VALUE``, ``noise.KEY=VALUE`` and ``energy.KEY=VALUE``, as for a recipe.
         out: a folder for ``metrics.json`` and the six logs; None writes nothing.
 
     Returns:
@@ -54,6 +54,7 @@ def simulate_file(
         seeds=list(range(noise.seeds)),
         device=options.device,
         follow=partial(advance, "simulate"),
+        tables=read_energy(settings or []),
     )
     metrics = {"graph": str(path), "steps": simulation.steps, **sections}
     if out is not None and is_main_process():

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -86,7 +86,8 @@ def _list_types() -> dict[str, Any]:
     """The type of each key."""
     types: dict[str, Any] = {}
     for name, info in Recipe.model_fields.items():
-        kind = info.annotation
+        kind: Any = info.annotation
+        kind = next((part for part in get_args(kind) if isinstance(part, type) and issubclass(part, BaseModel)), kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             types |= {f"{name}.{inner}": field.annotation for inner, field in kind.model_fields.items()}
         elif isinstance(kind, type) and dataclasses.is_dataclass(kind):

@@ -14,7 +14,7 @@ from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, simulate_together
 from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
 from isospike.graph import SpikingGraph
-from isospike.metrics import RunLogs
+from isospike.metrics import TABLES, EnergyTable, RunLogs
 
 
 def add_noise(test: Images, noise: NoiseSection, seed: int) -> Images:
@@ -33,6 +33,7 @@ def measure_simulation(
     seeds: Sequence[int],
     device: str,
     follow: Callable[[int], Advance],
+    tables: Sequence[EnergyTable] = TABLES,
 ) -> tuple[RunLogs, dict[str, Any]]:
     """Simulate, once for each seed of the noise, by all processes together.
 
@@ -44,6 +45,7 @@ def measure_simulation(
         seeds: of the noise.
         device: "cpu" or "cuda".
         follow: given the number of images of this process, gives a function to call with the number done.
+        tables: what operations cost.
 
     Returns:
         The six logs; and the sections ``snn``, ``noise``, ``layers``, ``activity``, ``energy``, ``latency`` and
@@ -73,7 +75,7 @@ def measure_simulation(
         "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)},
         "layers": summarise_layers(graph, runs),
         "activity": summarise_activity(graph, runs),
-        "energy": summarise_energy(graph, runs),
+        "energy": summarise_energy(graph, runs, tables),
         "latency": summarise_latency(graph, runs),
         "neurobench": summarise_neurobench(graph, add_noise(test, noise, seeds[0]), settings, noise, seeds[0], device),
     }

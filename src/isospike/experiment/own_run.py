@@ -16,7 +16,13 @@ from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
-from isospike.experiment.own_settings import OwnNetwork, check_options, read_later_sections, read_own_network
+from isospike.experiment.own_settings import (
+    OwnNetwork,
+    check_options,
+    read_energy,
+    read_later_sections,
+    read_own_network,
+)
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sharing import Advance, classify_together, verify_together
@@ -38,7 +44,7 @@ class OwnRun:
         folder: of these files.
         options: data, device and limit.
         advance: given a stage and its total, gives a function to call with the number done.
-        settings: ``simulate.KEY=VALUE`` and ``noise.KEY=VALUE``, as for a recipe.
+        settings: ``simulate.KEY=VALUE``, ``noise.KEY=VALUE`` and ``energy.KEY=VALUE``, as for a recipe.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class OwnRun:
             seeds=[own.seed + number for number in range(noise.seeds)],
             device=self.options.device,
             follow=partial(self.advance, "simulate"),
+            tables=read_energy(self.settings),
         )
         if is_main_process():
             write_logs(logs, self.folder.logs)

@@ -10,8 +10,9 @@ from isospike.conversion import METHODS
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.keys import apply_setting, explain_error
 from isospike.experiment.run_folder import RunFolder
-from isospike.experiment.sections import NoiseSection, Section, SimulateSection
+from isospike.experiment.sections import EnergySection, NoiseSection, Section, SimulateSection, list_tables
 from isospike.files import read_json
+from isospike.metrics import EnergyTable
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class _Later(Section):
 
     simulate: SimulateSection
     noise: NoiseSection = NoiseSection()
+    energy: EnergySection | None = None
 
 
 def read_later_sections(settings: list[str], steps: int) -> tuple[SimulateSection, NoiseSection]:
@@ -123,14 +125,27 @@ def read_later_sections(settings: list[str], steps: int) -> tuple[SimulateSectio
     Raises:
         RecipeError: an unknown key or a value that it cannot have.
     """
+    later = _read_later(settings, steps)
+    return later.simulate, later.noise
+
+
+def read_energy(settings: list[str]) -> tuple[EnergyTable, ...]:
+    """The tables of what operations cost: those that are there, and that of the settings ``energy.KEY=VALUE``.
+
+    Raises:
+        RecipeError: an unknown key or a value that it cannot have.
+    """
+    return list_tables(_read_later(settings, 1).energy)
+
+
+def _read_later(settings: list[str], steps: int) -> _Later:
     content: dict[str, Any] = {"simulate": {"steps": steps}}
     for setting in settings:
         apply_setting(content, setting)
     try:
-        later = _Later.model_validate(content)
+        return _Later.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"--set: {explain_error(error)}") from error
-    return later.simulate, later.noise
 
 
 def check_options(method: str, options: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from isospike.files import read_bytes
 
 FOLDER = Path(__file__).parent / "recipes"
 _SUFFIX = ".toml"
-_LATER_SECTIONS = ("convert", "simulate", "noise")
+_LATER_SECTIONS = ("convert", "simulate", "noise", "energy")
 
 
 def list_recipes() -> list[str]:

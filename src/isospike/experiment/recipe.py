@@ -23,6 +23,7 @@ from isospike.experiment.sections import (
     About,
     ConvertSection,
     DataSection,
+    EnergySection,
     NetworkSection,
     NoiseSection,
     Section,
@@ -38,6 +39,7 @@ class Recipe(Section):
     Attributes:
         name: of the recipe it came from.
         seed: of weights, order, augmentation and noise.
+        energy: constants of one's own; None for the tables that are there alone.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -51,6 +53,7 @@ class Recipe(Section):
     convert: ConvertSection
     simulate: SimulateSection
     noise: NoiseSection = NoiseSection()
+    energy: EnergySection | None = None
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -168,4 +171,6 @@ def dump_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe as the tables of its TOML file."""
     content = recipe.model_dump(mode="json")
     del content["train"]["seed"]
+    if content["energy"] is None:
+        del content["energy"]
     return content

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from isospike.data import ImageSet
-from isospike.errors import FileError, RecipeError
+from isospike.errors import FileError, IsospikeError, RecipeError
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stresses import STRESSES, Scene, Stress
 from isospike.experiment.summaries import Counting, collect_logs, summarise_logs, summarise_seeds
@@ -84,8 +84,9 @@ def measure_robustness(
 ) -> dict[str, Any]:
     """Measure accuracy under faults, and write ``robustness.json`` and ``robustness.csv`` after every cell.
 
-    Cells that the folder's file has already, of the same graph, images, steps and seeds, are taken over, and so are
-    those that the plan leaves out: an interrupted command goes on, and faults may be measured one by one.
+    Cells that the folder's file has already, with all the seeds of the plan or more, are taken over, and so are those
+    that the plan leaves out: an interrupted command goes on, and faults may be measured one by one. Where the file's
+    cells are of another graph, other images or steps, nothing is measured and nothing is lost.
 
     Args:
         graph: a converted graph.
@@ -100,15 +101,13 @@ def measure_robustness(
 
     Raises:
         SimulationError, GraphError, DataError: a severity that is none, a fault that the graph cannot have.
-        FileError: the files cannot be read or written.
+        FileError: the files cannot be read or written, or hold cells of another graph, other images or steps.
     """
     scene = Scene(graph, test.images)
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, **facts}
     header.update(images=len(test), steps=plan.steps, confidence=CONFIDENCE, complete=False)
     known = _read_known(folder / "robustness.json", header)
-    for stress, severities in plan.stresses:  # what is wrong is said before anything is run
-        for severity in severities:
-            stress.apply(Scene(graph, test.images[:1]), severity, 0)
+    _check(plan, Scene(graph, test.images[:1]))
     baseline = _summarise([_run(scene, test, plan)])
     content = {**header, "baseline": baseline, "faults": []}
     for stress, severities in plan.stresses:
@@ -116,7 +115,7 @@ def measure_robustness(
         cells = known.setdefault(stress.name, {})
         advance = follow(stress.name, len(severities) * len(seeds))
         for place, severity in enumerate(severities):
-            if severity not in cells or cells[severity]["seeds"] != seeds:
+            if severity not in cells or not set(seeds) <= set(cells[severity]["seeds"]):
                 runs = []
                 for seed in seeds:
                     runs.append(_run(stress.apply(scene, severity, seed), test, plan))
@@ -126,6 +125,18 @@ def measure_robustness(
             advance((place + 1) * len(seeds))
     content["complete"] = True
     return _write(folder, content, known)
+
+
+def _check(plan: Plan, scene: Scene) -> None:
+    """Say what is wrong before anything is run, in the words of the command line."""
+    for stress, severities in plan.stresses:
+        for severity in severities:
+            try:
+                stress.apply(scene, severity, 0)
+            except IsospikeError as error:
+                _, found, rest = str(error).partition(": expected ")
+                text = f"--severities {severity:g}: {stress.name}: expected {rest}"
+                raise type(error)(text if found else f"--faults {stress.name}: {error}") from error
 
 
 def _run(scene: Scene, test: ImageSet, plan: Plan) -> dict[str, Any]:
@@ -184,16 +195,35 @@ def find_interval(values: Sequence[float]) -> tuple[float | None, float | None, 
 
 
 def _read_known(path: Path, header: dict[str, Any]) -> Cells:
-    """The cells of earlier commands on the same graph, images and steps."""
+    """The cells of earlier commands.
+
+    Raises:
+        FileError: they are of another graph, other images or steps.
+    """
     if not path.is_file():
         return {}
     content = read_json(path)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise FileError(f"{path}: expected {FORMAT}, version {VERSION}, got another file: move it away")
-    if any(content.get(key) != header[key] for key in ("graph", "dataset", "images", "steps", "confidence")):
-        return {}
+    number = sum(len(fault["cells"]) for fault in content["faults"])
+    alike = ("graph", "dataset", "images", "steps", "confidence")
+    differing = [key for key in alike if content.get(key) != header[key]]
+    if number and differing:
+        raise FileError(
+            f"{path}: has {number} cells of {_describe(content, differing)}; expected {_describe(header, differing)}: "
+            "give the same, or another --out, or delete it"
+        )
     faults = [fault for fault in content["faults"] if fault["name"] in STRESSES]
     return {fault["name"]: {cell["severity"]: cell for cell in fault["cells"]} for fault in faults}
+
+
+def _describe(content: dict[str, Any], differing: Sequence[str]) -> str:
+    """Images and steps, and what else two files differ in."""
+    words = [f"{content.get('images')} images", f"{content.get('steps')} steps"]
+    if "graph" in differing:
+        words.append(f"snn.safetensors {str(content.get('graph'))[:12]}")
+    words += [f"{key} {content.get(key)}" for key in ("dataset", "confidence") if key in differing]
+    return ", ".join(words)
 
 
 def _write(folder: Path, content: dict[str, Any], found: Cells) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from isospike.data.noise import MOST_NOISE
+from isospike.metrics import INT8, TABLES, EnergyTable
 
 
 class Section(BaseModel):
@@ -142,7 +145,44 @@ class NoiseSection(Section):
         seeds: how many seeds are tried, ``seed``, ``seed + 1`` and so on; the metrics hold mean and spread.
     """
 
-    input: float = Field(default=0.0, ge=0)
+    input: float = Field(default=0.0, ge=0, le=MOST_NOISE)
     encoder_drop: float = Field(default=0.0, ge=0, le=1)
     training_drop: float = Field(default=0.0, ge=0, le=1)
     seeds: int = Field(default=1, ge=1)
+
+
+_TAKEN = (*(table.name for table in TABLES), "macs", "sops", "encoder_macs")  # keys beside it in metrics.json
+
+
+class EnergySection(Section):
+    """A table of what operations cost, in picojoules, beside the three that are there already.
+
+    What is left out is as in :data:`isospike.metrics.INT8`.
+
+    Attributes:
+        name: what it is called in metrics, tables and reports.
+        mac: a multiply-accumulate.
+        ac: an accumulate.
+        memory: one access to memory.
+        accesses_per_mac: accesses of a multiply-accumulate.
+        accesses_per_ac: accesses of an accumulate.
+    """
+
+    name: str = Field(default="own", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    mac: float = Field(default=INT8.mac, ge=0, allow_inf_nan=False)
+    ac: float = Field(default=INT8.ac, ge=0, allow_inf_nan=False)
+    memory: float = Field(default=INT8.memory, ge=0, allow_inf_nan=False)
+    accesses_per_mac: int = Field(default=INT8.accesses_per_mac, ge=0)
+    accesses_per_ac: int = Field(default=INT8.accesses_per_ac, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name in _TAKEN:
+            raise ValueError(f"expected another name than {', '.join(_TAKEN)}")
+        return name
+
+
+def list_tables(energy: EnergySection | None) -> tuple[EnergyTable, ...]:
+    """The tables that are there already, and that of the section, if there is one."""
+    return TABLES if energy is None else (*TABLES, EnergyTable(**energy.model_dump(), source="the recipe's own"))

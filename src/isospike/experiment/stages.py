@@ -18,6 +18,7 @@ from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, measure_simulation
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
+from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import classify_together, verify_together
 from isospike.experiment.sharing_loss import measure_loss_together
 from isospike.metrics import count_macs, write_logs
@@ -158,6 +159,7 @@ class Experiment:
             seeds=self.recipe.noise_seeds,
             device=self.options.device,
             follow=partial(self.advance, "simulate"),
+            tables=list_tables(self.recipe.energy),
         )
         if is_main_process():
             write_logs(logs, self.folder.logs)

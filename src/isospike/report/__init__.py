@@ -6,7 +6,7 @@ from isospike.report.confusion import Confusion, read_confusion, write_confusion
 from isospike.report.figures import draw_figures
 from isospike.report.more_figures import write_figures
 from isospike.report.page import write_report
-from isospike.report.run_contents import RunContents, digest_graph, read_contents
+from isospike.report.run_contents import RunContents, digest_graph, read_contents, refuse_repeats
 from isospike.report.run_record import LayerRecord, RunRecord, read_run
 from isospike.report.sample import Sample, read_sample, write_sample
 
@@ -24,6 +24,7 @@ __all__ = [
     "read_contents",
     "read_run",
     "read_sample",
+    "refuse_repeats",
     "write_confusion",
     "write_figures",
     "write_report",

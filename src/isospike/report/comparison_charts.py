@@ -8,12 +8,13 @@ from isospike.report.curves import Curve, CurveChart, write_energy
 from isospike.report.pieces import Table, Value, list_text, write_count, write_percent
 
 
-def chart_comparison(found: ComparisonRecord, before: str = "") -> list[tuple[CurveChart, str]]:
+def chart_comparison(found: ComparisonRecord, before: str = "", number: int = 0) -> list[tuple[CurveChart, str]]:
     """Accuracy over total latency and over SOPs, each with a word for what is on the axis; none without any accuracy.
 
     Args:
         found: what was measured.
         before: for the titles.
+        number: of the run on a page of several.
     """
     trials = [(look, trial) for look, trial in enumerate(found.trials) if trial.steps]
     if not trials:
@@ -30,6 +31,7 @@ def chart_comparison(found: ComparisonRecord, before: str = "") -> list[tuple[Cu
         levels,
         percent=True,
         powers=longest > 1,
+        number=number,
     )
     work = tuple(_make_curve(look, trial, tuple(sops / 1e6 for sops in trial.sops)) for look, trial in trials)
     over_work = CurveChart(
@@ -41,6 +43,7 @@ def chart_comparison(found: ComparisonRecord, before: str = "") -> list[tuple[Cu
         levels,
         percent=True,
         whole=False,
+        number=number,
     )
     return [(over_time, "steps"), (over_work, "SOPs")]
 
@@ -83,14 +86,19 @@ def _list_accuracies(label: str, found: ComparisonRecord, ran: Sequence[Trial]) 
 
 def _list_costs(label: str, found: ComparisonRecord, ran: Sequence[Trial]) -> Table:
     measured = any(trial.energy is not None for trial in ran)
-    more = ("energy", "+ spikes / neuron", "- spikes / neuron", "membrane bits", "memory (bits)") if measured else ()
+    own = list(found.own_energy)
+    named = ("energy", *(f"energy ({name})" for name in own))
+    more = (*named, "+ spikes / neuron", "- spikes / neuron", "membrane bits", "memory (bits)") if measured else ()
     rows = []
     for trial in ran:
         cells = [Value(write_number(number), number) for number in (trial.spikes[-1], trial.sops[-1])]
         if measured:
             bits = "float" if trial.membrane_bits is None else str(trial.membrane_bits)
             cells += [
-                Value("–") if trial.energy is None else Value(write_energy(trial.energy), trial.energy),
+                *(
+                    Value("–") if spent is None else Value(write_energy(spent), spent)
+                    for spent in (trial.energy, *(trial.own_energy.get(name) for name in own))
+                ),
                 write_count(trial.positive, 3),
                 write_count(trial.negative, 3),
                 Value(bits, trial.membrane_bits),
@@ -98,5 +106,8 @@ def _list_costs(label: str, found: ComparisonRecord, ran: Sequence[Trial]) -> Ta
             ]
         rows.append((Value(trial.method), *cells))
     energy = "" if found.energy is None else f", {write_energy(found.energy)} in float32"
+    energy += "".join(
+        f", {write_energy(spent)} by {name}" for name, spent in found.own_energy.items() if spent is not None
+    )
     caption = f"{label}: costs per image at the last T; of the ANN {found.macs:,} MACs per image{energy}."
     return Table(caption, ("method", "spikes", "SOPs", *more), tuple(rows), sortable=True)

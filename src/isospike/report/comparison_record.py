@@ -1,12 +1,14 @@
 """What ``comparison/comparison.json`` says: several methods on the network of one run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isospike.errors import FileError
 from isospike.files import read_json
 from isospike.report.numbers import read_finite
+
+_TABLES = ("float32", "int32", "int8")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Trial:
     membrane_bits: int | None = None
     memory_bits: int | None = None
     seconds: float | None = None
+    own_energy: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ComparisonRecord:
         images: how many were tried.
         trials: one for each method.
         energy: of the ANN, picojoules per image in float32.
+        own_energy: the same by tables of one's own.
     """
 
     command: tuple[str, ...]
@@ -53,6 +57,7 @@ class ComparisonRecord:
     images: int
     trials: tuple[Trial, ...]
     energy: float | None = None
+    own_energy: dict[str, float | None] = field(default_factory=dict)
 
 
 def read_comparison(folder: Path) -> ComparisonRecord | None:
@@ -80,6 +85,7 @@ def parse_comparison(path: Path) -> ComparisonRecord:
             int(content["images"]),
             tuple(_read_trial(trial) for trial in content["trials"]),
             _read_last((content.get("energy") or {}).get("float32")),
+            _read_own(content.get("energy")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(
@@ -129,7 +135,13 @@ def _read_costs(trial: dict[str, Any], steps: int) -> dict[str, Any]:
     bits = [trial.get(key) for key in ("parameter_bits", "state_bits")]
     costs["memory_bits"] = None if None in bits else sum(int(number or 0) for number in bits)
     costs["seconds"] = _read_last(trial.get("seconds"))
+    costs["own_energy"] = _read_own(trial.get("energy"))
     return costs
+
+
+def _read_own(energy: Any) -> dict[str, float | None]:
+    """The last entries of tables that are not built in."""
+    return {str(name): _read_last(values) for name, values in (energy or {}).items() if name not in _TABLES}
 
 
 def _read_last(values: Any) -> float | None:

@@ -71,6 +71,7 @@ def read_spendings(run: RunContents) -> list[Spending]:
             spent = hidden[table["name"]]
             snn = _read(spent["snn"])
             words = f"{table['source']}: MAC {table['mac']} pJ, AC {table['ac']} pJ"
+            words += f", memory {table['memory']} pJ an access" if table.get("memory") else ""
             found.append(Spending(str(table["name"]), words, (read_finite(spent["ann"]),) * len(snn), snn))
         if any(not each.snn or len(each.ann) != len(each.snn) for each in found):
             raise ValueError("expected one entry for each step")

@@ -65,6 +65,7 @@ class CurveChart:
         energy: values are picojoules.
         cursor: whether a slider over time steps moves a line across it.
         ticks: words along the axis, at 0, 1, 2, ...; None for numbers.
+        number: tells it from the other charts of its name on the same page.
     """
 
     name: str
@@ -80,6 +81,7 @@ class CurveChart:
     energy: bool = False
     cursor: bool = False
     ticks: tuple[str, ...] | None = None
+    number: int = 0
 
     def write(self, value: float) -> str:
         """A value with its unit."""
@@ -121,7 +123,7 @@ def draw_curves(chart: CurveChart) -> Markup:
     y_ticks = choose_ticks(y.low, y.high)
     write = "{:g} %".format if chart.percent else chart.write
     parts = [draw_axes(x, y, x_ticks, y_ticks, chart.x_label, chart.y_label, chart.write_place, write)]
-    clip = f"clip-{chart.name.replace(' ', '-')}"
+    clip = f"clip-{chart.name.replace(' ', '-')}-{chart.number}"
     inside = [_draw_levels(chart, x, y), *(_draw_curve(curve, x, y) for curve in chart.curves)]
     if chart.cursor:
         places = " ".join(f"{x(step):.2f}" for step in range(1, int(x.high) + 1))

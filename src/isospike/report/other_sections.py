@@ -67,7 +67,7 @@ def compose_robustness(runs: Sequence[RunContents]) -> Section:
     ]
     gaps += [_warn(run, record) for run, record in known if not record.complete or "robustness.json" in run.stale]
     names = dict.fromkeys(fault.name for _, record in known for fault in record.faults if fault.cells)
-    figures = tuple(_draw_fault(name, known) for name in names)
+    figures = tuple(_draw_fault(name, known, number) for number, name in enumerate(names))
     images = {f"{record.images:,} images, T = {record.steps}" for _, record in known}
     intro = (
         f"Accuracy under faults ({'; '.join(sorted(images))}); bands: 95 % intervals of the mean over seeds, which do "
@@ -101,7 +101,7 @@ def compose_methods(runs: Sequence[RunContents]) -> Section | None:
         path = find_comparison(run.folder) or run.folder
         source = Source(path, " ".join(map(shlex.quote, found.command)) or f"isospike compare {run.quoted}")
         tables += list_methods(run.label, found)
-        charts = chart_comparison(found, f"{run.label}: ")
+        charts = chart_comparison(found, f"{run.label}: ", run.place)
         figures += [draw_chart(chart, "Dashes: the ANN.", (source,), word) for chart, word in charts]
     return Section("methods", "Methods compared on one network", tables=tuple(tables), figures=tuple(figures))
 
@@ -130,7 +130,7 @@ def _warn(run: RunContents, record: RobustnessRecord) -> Gap:
     return Gap(f"{run.label}: {note}", shlex.join(record.command))
 
 
-def _draw_fault(name: str, known: Sequence[tuple[RunContents, RobustnessRecord]]) -> Figure:
+def _draw_fault(name: str, known: Sequence[tuple[RunContents, RobustnessRecord]], number: int) -> Figure:
     found: list[tuple[RunContents, RobustnessRecord, Fault]] = [
         (run, record, fault) for run, record in known for fault in record.faults if fault.name == name and fault.cells
     ]
@@ -153,6 +153,7 @@ def _draw_fault(name: str, known: Sequence[tuple[RunContents, RobustnessRecord]]
         percent=True,
         whole=False,
         ticks=("none", *(f"{severity:g}" for severity in severities)),
+        number=number,
     )
     seeds = {cell.seeds for _, _, fault in found for cell in fault.cells}
     caption = f"--faults {name}; {'/'.join(map(str, sorted(seeds)))} seed{'s' if seeds != {1} else ''}."

@@ -1,6 +1,7 @@
 """All that a run folder holds for the report."""
 
 import hashlib
+import os
 import shlex
 import tomllib
 from collections.abc import Sequence
@@ -64,6 +65,15 @@ class RunContents:
         return _flatten(tables)
 
     @property
+    def recipe_fault(self) -> str:
+        """Why the recipe does not parse; empty where it does."""
+        try:
+            tomllib.loads(self.recipe or "")
+        except tomllib.TOMLDecodeError as error:
+            return str(error)
+        return ""
+
+    @property
     def facts(self) -> list[str]:
         """Network, data and method, as far as the metrics say."""
         return [str(self.metrics[key]) for key in ("network", "dataset", "method") if self.metrics.get(key)]
@@ -95,11 +105,28 @@ def read_contents(
         steps: time steps, likewise.
 
     Raises:
-        FileError: a folder with nothing of a run in it, or a file in it that is damaged.
+        FileError: a folder twice, one with nothing of a run in it, or a file in it that is damaged.
     """
+    refuse_repeats(folders)
     records = [_read_record(folder, batch_size, steps) for folder in folders]
     labels = label_runs(records)
     return [_read_rest(*each) for each in zip(range(len(records)), labels, records, strict=True)]
+
+
+def refuse_repeats(folders: Sequence[Path]) -> None:
+    """Each folder once, however it is spelled: two columns of the same run would look like two runs.
+
+    Raises:
+        FileError: a folder stands there twice.
+    """
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        place = os.path.realpath(folder)  # Path.resolve raises where links go in a circle
+        first = seen.get(place)
+        if first is not None:
+            also = "" if first == folder else f" (as {first} too)"
+            raise FileError(f"{folder}: stands there twice{also}: give each run folder once")
+        seen[place] = folder
 
 
 def digest_graph(folder: Path) -> str | None:

@@ -89,9 +89,20 @@ def read_run(folder: Path, batch_size: int | None = None, steps: int | None = No
         return _read_metrics(path)
     for place in (folder, folder / "logs"):
         if any((place / f"{name}.txt").is_file() for name in LOGS):
+            _check_metrics(folder, batch_size)
             return _summarise_logs(folder, place, read_logs(place, batch_size=batch_size, steps=steps))
     names = ", ".join(f"{name}.txt" for name in LOGS)
     raise FileError(f"{folder}: neither metrics.json nor a log ({names}), here or under logs/; give a run folder")
+
+
+def _check_metrics(folder: Path, batch_size: int | None) -> None:
+    """Logs stand in for the metrics of a run of ours only where their batch size is given."""
+    ours = any((folder / name).is_file() for name in ("recipe.toml", "snn.safetensors"))
+    if ours and batch_size is None:
+        raise FileError(
+            f"{folder}: metrics.json is missing; run 'isospike simulate --out {folder}', or give --batch-size to read "
+            "the logs alone"
+        )
 
 
 def _read_metrics(path: Path) -> RunRecord:
@@ -106,12 +117,12 @@ def _read_metrics(path: Path) -> RunRecord:
             images=_whole(verify.get("images")),
             ann_accuracy=_number(ann.get("accuracy")),
             macs=_number(ann.get("macs_per_image")),
-            accuracy=_numbers(snn.get("accuracy")),
-            accuracy_spread=_numbers(snn.get("accuracy_spread")),
+            accuracy=_read_steps(snn, "accuracy"),
+            accuracy_spread=_read_steps(snn, "accuracy_spread"),
             seeds=max(1, len((metrics.get("noise") or {}).get("seeds") or [])),
-            spikes=_numbers(snn.get("spikes_per_image")),
-            sops=_numbers(snn.get("sops_per_image")),
-            settled=_numbers(snn.get("settled")),
+            spikes=_read_steps(snn, "spikes_per_image"),
+            sops=_read_steps(snn, "sops_per_image"),
+            settled=_numbers(snn.get("settled")),  # null: a rate-coded network, which never settles
             layers=tuple(_read_layer(layer) for layer in metrics.get("layers") or [] if _has_spikes(layer)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -121,6 +132,13 @@ def _read_metrics(path: Path) -> RunRecord:
         ) from error
     _check_steps(path, record)
     return record
+
+
+def _read_steps(snn: dict[str, Any], key: str) -> Steps | None:
+    """A list of the section snn; None where it has no such key, but null is none of the values that we write."""
+    if key in snn and snn[key] is None:
+        raise ValueError(f"snn.{key} is null, expected one number for each step")
+    return _numbers(snn.get(key))
 
 
 def _has_spikes(layer: dict[str, Any]) -> bool:
