@@ -27,9 +27,7 @@ def count_exactly(level: Fraction, most: int | None) -> int:
     return count if most is None else min(count, most)
 
 
-def count_synapses(
-    graph: SpikingGraph, name: str, place: tuple[int, ...], bare: bool = True
-) -> dict[str, int]:
+def count_synapses(graph: SpikingGraph, name: str, place: tuple[int, ...], bare: bool = True) -> dict[str, int]:
     """How many synapses a spike (or, if not ``bare``, a current) of ``name`` at ``place`` reaches, by the layer they
     belong to; a spike that reaches a sum through no synapses is one operation of the sum."""
     reached: dict[str, int] = {}

@@ -108,9 +108,7 @@ def _dense() -> Problem:
         Dense("classifier", (), whole([[1, 2], [3, -1]])),
         Readout("readout", (), real([0.25, -0.5])),
     )
-    return Problem(
-        "dense", ann, image([[1, 3]]), {"encoder.neuron": [1, 3], "hidden.neuron": [0, 2]}, [4, -2]
-    )
+    return Problem("dense", ann, image([[1, 3]]), {"encoder.neuron": [1, 3], "hidden.neuron": [0, 2]}, [4, -2])
 
 
 def _negative_gamma() -> Problem:
@@ -128,9 +126,7 @@ def _negative_gamma() -> Problem:
         Dense("classifier", (), whole([[2], [-3]])),
         Readout("readout", (), real([0, 0])),
     )
-    return Problem(
-        "gamma below zero", ann, image([[3, 5]]), {"encoder.neuron": [4, 1], "hidden.neuron": [1]}, [2, -3]
-    )
+    return Problem("gamma below zero", ann, image([[3, 5]]), {"encoder.neuron": [4, 1], "hidden.neuron": [1]}, [2, -3])
 
 
 def _zero_gamma() -> Problem:

@@ -129,9 +129,7 @@ def integer_graphs(draw: st.DrawFn) -> SpikingGraph:
     return chain(*nodes, Readout("readout", (), random.normal(size=3)))
 
 
-def _draw_convolution(
-    draw: st.DrawFn, random: np.random.Generator, name: str, shape: tuple[int, ...]
-) -> Convolution:
+def _draw_convolution(draw: st.DrawFn, random: np.random.Generator, name: str, shape: tuple[int, ...]) -> Convolution:
     groups = draw(st.sampled_from((1, shape[0])))
     out = draw(st.sampled_from((1, 2))) * groups if groups <= 2 else groups
     kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))

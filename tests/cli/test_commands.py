@@ -10,6 +10,7 @@ import pytest
 
 from isospike.cli.program import run
 from isospike.experiment import list_recipes
+from isospike.experiment.provenance import describe_machine
 from isospike.files import read_tensors, write_tensors
 from isospike.metrics import read_logs
 
@@ -28,6 +29,7 @@ def spoil(folder: Path, ending: str, change: object, layer: str | None = None) -
 def test_run_leaves_the_documented_files_and_metrics(trained: Path) -> None:
     metrics = json.loads((trained / "metrics.json").read_text())
     assert [key for key in metrics if key in KEYS] == KEYS
+    assert metrics["training"]["machine"] == metrics["versions"]["machine"] == describe_machine("cpu")
     assert metrics["recipe"] == "digits"
     assert metrics["method"] == "all-integer"
     assert metrics["steps"] == 8

@@ -56,9 +56,7 @@ def _assert_agreement(ann: SpikingGraph, limit: int | None, propagation: str, wh
     """Simulate with T = 24 and compare what has settled; gives how many images had."""
     images = random_images(ann.input.shape, 3)
     graph = convert(ann, "counting", t_max=24, limit=limit)
-    run = simulate(
-        graph, images, engine="torch", propagation=propagation, keep_counts=True, early_stop=False
-    )
+    run = simulate(graph, images, engine="torch", propagation=propagation, keep_counts=True, early_stop=False)
     expected = QuantisedAnn(ann).evaluate(images)
     settled = run.settled[-1]
     for name, counts in expected.counts.items():

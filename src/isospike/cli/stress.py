@@ -16,8 +16,8 @@ from isospike.errors import RecipeError
 from isospike.experiment import Options, RunFolder
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_run import OwnRun
+from isospike.experiment.provenance import read_versions
 from isospike.experiment.robustness import make_plan, measure_robustness
-from isospike.experiment.run_folder import read_versions
 from isospike.experiment.stresses import STRESSES
 from isospike.files import read_bytes
 from isospike.graph import SpikingGraph

@@ -59,9 +59,7 @@ class Assembly:
                 start = part if start is None else start + part
         return self.add(Add(name, tuple(term.node for term in terms), gains)), start
 
-    def settle(
-        self, form: Form, name: str, span: int, *, whole: bool, constant: bool, positive: bool = False
-    ) -> Form:
+    def settle(self, form: Form, name: str, span: int, *, whole: bool, constant: bool, positive: bool = False) -> Form:
         """The form as one term, by an :class:`Add` called ``name`` if need be.
 
         With ``whole`` each ``span`` channels in a row come to share a unit, all gains being rounded to integers (see

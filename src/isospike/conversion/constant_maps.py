@@ -30,9 +30,7 @@ def apply_weights(node: Convolution | Dense, constant: np.ndarray) -> np.ndarray
 def sum_windows(node: AveragePool, constant: np.ndarray) -> np.ndarray:
     """The sum over each window of a map (channels, height, width), zero padding included."""
     padded = _pad(constant, node.padding)
-    rows, columns = (
-        _count_windows(padded.shape[axis + 1], node.kernel[axis], node.stride[axis], 1) for axis in (0, 1)
-    )
+    rows, columns = (_count_windows(padded.shape[axis + 1], node.kernel[axis], node.stride[axis], 1) for axis in (0, 1))
     result = np.zeros((len(constant), rows, columns), dtype=constant.dtype)
     for row in range(node.kernel[0]):
         for column in range(node.kernel[1]):

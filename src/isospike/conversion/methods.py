@@ -83,5 +83,3 @@ def convert(
     if images is None:
         raise ConversionError(f"{method}: measures activations on training images, and got none: give images=")
     return METHODS[method].function(ann, config, images)
-
-

@@ -179,8 +179,7 @@ class QuantisedAnn:
         gamma, beta, mean, sigma = (_rationals(a) for a in (node.gamma, node.beta, node.mean, node.sigma))
         rows = tuple([a * g / s for a, g, s in zip(row, gamma, sigma, strict=True)] for row in worth.gains)
         constant = [
-            g * (value - m) / s + b
-            for g, value, m, s, b in zip(gamma, worth.constant, mean, sigma, beta, strict=True)
+            g * (value - m) / s + b for g, value, m, s, b in zip(gamma, worth.constant, mean, sigma, beta, strict=True)
         ]
         return _pass_on, Worth(rows, constant, worth.counts)
 

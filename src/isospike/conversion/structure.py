@@ -13,8 +13,7 @@ def check_network(ann: SpikingGraph) -> None:
     for node in ann:
         if isinstance(node, Input) and node.floats:
             raise ConversionError(
-                f"{node.name}: float images have no exact integers: let the network begin with "
-                "isospike.networks.Pixels"
+                f"{node.name}: float images have no exact integers: let the network begin with isospike.networks.Pixels"
             )
         if isinstance(node, Rectifier):
             raise ConversionError(

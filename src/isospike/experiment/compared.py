@@ -19,7 +19,8 @@ from isospike.experiment.own_network import capture_own
 from isospike.experiment.own_run import OwnRun, prepare_own
 from isospike.experiment.own_settings import Calibration, OwnNetwork, read_energy, read_own_network
 from isospike.experiment.preparation import Preparation
-from isospike.experiment.run_folder import RunFolder, read_versions
+from isospike.experiment.provenance import read_versions
+from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stages import Options, choose_training_images

@@ -1,10 +1,7 @@
 """The run folder: what a run leaves on disk, each file whole."""
 
-import platform
-import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import torch
 
 from isospike import __version__
 from isospike.errors import FileError
+from isospike.experiment.provenance import read_versions
 from isospike.experiment.reading import change_recipe, read_recipe
 from isospike.experiment.recipe import Recipe, dump_recipe
 from isospike.experiment.toml_writer import format_toml
@@ -222,14 +220,3 @@ def load_initial(model: Network, path: Path) -> None:
 
 def _strip_quantiser(name: str) -> str:
     return name.replace("parametrizations.weight.original", "weight")
-
-
-def read_versions() -> dict[str, str]:
-    """Versions of what computed the numbers, and the machine's kind."""
-    packages = {name: version(name) for name in ("torch", "numpy", "datasets", "accelerate", "safetensors")}
-    return {
-        "isospike": __version__,
-        "python": platform.python_version(),
-        **packages,
-        "platform": f"{sys.platform}-{platform.machine()}",
-    }

@@ -16,6 +16,7 @@ from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, measure_simulation
+from isospike.experiment.provenance import describe_machine
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
 from isospike.experiment.sections import list_tables
@@ -93,7 +94,12 @@ class Experiment:
         if is_main_process():
             self.folder.write_recipe(recipe)
             self.folder.write_model(model)
-        section = {"epochs": len(reports), "loss": reports[-1].loss, "seconds": round(seconds, 2)}
+        section = {
+            "epochs": len(reports),
+            "loss": reports[-1].loss,
+            "seconds": round(seconds, 2),
+            "machine": describe_machine(self.options.device),
+        }
         self._note("train", started, {"training": section})
 
     def evaluate(self) -> dict[str, Any]:

@@ -71,9 +71,7 @@ def bound_signals(graph: SpikingGraph, t_max: int) -> dict[str, Interval]:
     return intervals
 
 
-def add_interval(
-    node: Node, intervals: dict[str, Interval], shapes: Mapping[str, tuple[int, ...]], t_max: int
-) -> None:
+def add_interval(node: Node, intervals: dict[str, Interval], shapes: Mapping[str, tuple[int, ...]], t_max: int) -> None:
     """Bound one more node's signal, from ``intervals`` of the nodes before it and their ``shapes``."""
     if isinstance(node, Input):
         low, high = -node.offset, 255 - node.offset
