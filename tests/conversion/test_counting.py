@@ -105,6 +105,34 @@ def test_quantised_ann_of_float_branches_equals_fractions(ann: SpikingGraph) -> 
     assert {name: each[0].flatten().tolist() for name, each in found.counts.items()} == counts
 
 
+class _Differences(nn.Module):
+    """Branches that are subtracted: one gain of -1, one of -3/2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = Pixels(offset=[9, 9, 9])
+        self.a, self.b, self.c = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.one, self.two, self.three = qcfs(4, 2.0), qcfs(4, 1.0), qcfs(8, 3.0)
+        self.last = nn.Linear(4 * 36, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.one(self.a(self.pixels(x)))
+        y = self.two(self.b(x) - x)
+        z = self.three(torch.sub(self.c(y), torch.rsub(x, y, alpha=0.5), alpha=1.5))
+        return self.last(z.flatten(1))  # type: ignore[no-any-return]
+
+
+def test_branches_may_be_subtracted() -> None:
+    torch.manual_seed(1)
+    model, images = _Differences().eval(), random_images((3, 6, 6), 16)
+    ann = capture(model, images[:2])
+    graph = convert(ann, "counting", t_max=64)
+    found = verify(graph, ann, images, "counting", t_max=64, batch_size=8)
+    assert (found.mismatches, found.unsettled) == (0, 0)
+    counts = QuantisedAnn(ann).evaluate(images).counts
+    assert all((count > 0).any() and (count < count.max()).any() for count in counts.values())
+
+
 def test_the_tests_above_are_not_empty() -> None:
     """Most images settle, and the graphs have sums, trackers of minima, constants by position."""
     seen: dict[str, int] = {}

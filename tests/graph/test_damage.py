@@ -155,8 +155,8 @@ def test_what_is_refused() -> None:
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(GraphError, match="flip_weight_bits: expected a number from 0 to 1"):
             flip_weight_bits(build_bytes(1), share, 0)
-    for deviation in (-0.1, float("inf"), float("nan")):
-        with pytest.raises(GraphError, match="drift_thresholds: expected a number"):
+    for deviation in (-0.1, 101, float("inf"), float("nan")):
+        with pytest.raises(GraphError, match="drift_thresholds: expected a number from 0 to 100"):
             drift_thresholds(build_bytes(1), deviation, 0)
 
 

@@ -107,6 +107,12 @@ def _scaled(m: nn.Module, x: Tensor) -> Tensor:
     return 1 - m.c(m.a(x * 2 + 0.5).mul(-0.7).flatten(1)) / 3
 
 
+def _differences(m: nn.Module, x: Tensor) -> Tensor:
+    one, two = m.a(x).relu(), m.b(x).relu()
+    met = torch.add(one - two, two, alpha=3) - torch.rsub(one, two, alpha=0.5)
+    return m.c(torch.sub(met, one, alpha=-2).flatten(1))
+
+
 def _dead_end(m: nn.Module, x: Tensor) -> Tensor:
     x = m.a(x)
     torch.sigmoid(m.b(x))  # nobody looks at it
@@ -184,6 +190,7 @@ AWKWARD: dict[str, Callable[[], nn.Module]] = {
     "mean twice": lambda: Forward(_old_mean, a=_convolution(), c=_head(4)),
     "squeeze": lambda: Forward(_squeezed, a=_convolution(), pool=nn.AdaptiveAvgPool2d(1)),
     "arithmetic": lambda: Forward(_scaled, a=_convolution(), c=_head(256)),
+    "differences": lambda: Forward(_differences, a=_convolution(), b=_convolution(), c=_head(256)),
     "dead end": lambda: Forward(_dead_end, a=_convolution(), b=_convolution(4, 4), c=_head(256)),
     "assignment": lambda: Forward(_remembering, a=_convolution(), c=_head(256)),
     "tied": _Tied,

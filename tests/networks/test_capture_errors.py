@@ -137,7 +137,11 @@ UNSUPPORTED: list[tuple[str, Callable[[], nn.Module], str]] = [
     ("two outputs", lambda: Forward(lambda _, x: (x.flatten(1), x)), r"^Forward: expected one tensor .* got 2 outputs"),
     ("constant", lambda: Forward(lambda *_: torch.ones(2, 3)), r"^Forward: its logits do not depend on the images"),
     ("image constant", lambda: Forward(lambda _, x: x + torch.ones(8, 8)), r"^add: .*constant of shape \(8, 8\)"),
-    ("difference", lambda: Forward(lambda _, x: x - x.relu()), r"^sub: cannot capture a difference"),
+    (
+        "broadcast of branches",
+        lambda: Forward(lambda _, x: x - x.mean((2, 3), keepdim=True)),
+        r"^sub: cannot capture a sum that broadcasts \(3, 8, 8\) and \(3, 1, 1\)",
+    ),
     ("random", lambda: Forward(lambda _, x: x + torch.rand(3, 1, 1)), r"^add: .* with a value that is not constant"),
     (
         "dropout left on",

@@ -94,6 +94,8 @@ def test_bad_input(folder: Path, tmp_path: Path, fail: Fail) -> None:
     assert "got -1" in fail("report", folder, "--image", -1)
     assert "not found" in fail("report", tmp_path / "nowhere", "-o", tmp_path / "page.html")
     assert "stands there twice" in fail("report", folder, folder, folder, "-o", tmp_path / "page.html")
+    assert "stands there twice" in fail("figures", folder, folder, "-o", tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
     (folder / "recipe.toml").unlink()
     (folder / "sample.json").unlink()
     assert "give --data FOLDER" in fail("report", folder, "--image", 1, "-o", tmp_path / "page.html")

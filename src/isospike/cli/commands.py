@@ -191,8 +191,10 @@ def figures(
 
 
 def _draw(folders: list[Path], target: Path, batch_size: int | None = None, steps: int | None = None) -> list[Path]:
-    from isospike.report import draw_figures, read_run  # matplotlib is slow to load, and no other command needs it
+    # matplotlib is slow to load, and no other command needs it
+    from isospike.report import draw_figures, read_run, refuse_repeats
 
+    refuse_repeats(folders)
     return draw_figures([read_run(folder, batch_size, steps) for folder in folders], target)
 
 

@@ -10,6 +10,8 @@ from isospike.graph.packing import is_packable
 from isospike.graph.spiking_graph import SpikingGraph
 
 _LARGEST = 2.0**40
+_WIDEST = 100.0
+"""The most that a drift's exponent may deviate: at seven times as much a float64 would overflow."""
 
 
 def count_weight_bits(weight: np.ndarray) -> int:
@@ -60,13 +62,13 @@ def drift_thresholds(graph: SpikingGraph, deviation: float, seed: int) -> Spikin
 
     Args:
         graph: converted.
-        deviation: standard deviation of the logarithm, 0 or more: 0.1 is about 10 %.
+        deviation: standard deviation of the logarithm, from 0 to 100: 0.1 is about 10 %.
         seed: of the draws.
 
     Raises:
-        GraphError: a negative deviation.
+        GraphError: a deviation below 0 or above 100.
     """
-    _check_amount("drift_thresholds", deviation, float("inf"))
+    _check_amount("drift_thresholds", deviation, _WIDEST)
     generator = np.random.default_rng(seed)
     drifted: dict[str, Node] = {}
     for node in graph.neurons:

@@ -239,23 +239,22 @@ def _pass(call: Call) -> Value:
 
 
 def _sum(call: Call) -> Signal:
-    """``a + b`` and ``a - b``: branches that meet, or a constant per channel."""
+    """``a + alpha * b`` and ``a - alpha * b``: branches that meet, or a constant per channel."""
     one, other = call["self"], call["other"]
     if call.operation == "rsub":
-        signal = call.signal()
-        constant = spread_per_channel(call.name, _constant(call, other), signal.shape)
-        return _shift(call, signal, -float(call["alpha"]), constant)
-    sign = (-1.0 if call.operation == "sub" else 1.0) * float(call.arguments.get("alpha", 1))
+        one, other = other, one
+    factor = (1.0 if call.operation == "add" else -1.0) * float(call.arguments.get("alpha", 1))
     if isinstance(one, Signal) and isinstance(other, Signal):
-        if sign != 1 or one.shape != other.shape:
-            raise call.refuse(
-                f"a difference or broadcast of {one.shape} and {other.shape}", "add branches of one shape with '+'"
-            )
+        if one.shape != other.shape:
+            raise call.refuse(f"a sum that broadcasts {one.shape} and {other.shape}", "add branches of one shape")
+        if factor != 1:
+            other = _shift(call, other, factor, 0.0)
         return call.assembly.add(Add, call.name, (call.assembly.settle(one), call.assembly.settle(other)))
     if isinstance(one, Signal):
-        return _shift(call, one, 1.0, sign * spread_per_channel(call.name, _constant(call, other), one.shape))
-    signal = call.signal("other")
-    return _shift(call, signal, sign, spread_per_channel(call.name, _constant(call, one), signal.shape))
+        return _shift(call, one, 1.0, factor * spread_per_channel(call.name, _constant(call, other), one.shape))
+    if not isinstance(other, Signal):
+        raise call.refuse(f"{call.operation} of something else than the images' signals", "check its arguments")
+    return _shift(call, other, factor, spread_per_channel(call.name, _constant(call, one), other.shape))
 
 
 def _multiply(call: Call) -> Signal:
