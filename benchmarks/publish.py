@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 COMPARISONS = RESULTS / "comparisons"
 BEGIN, END = "<!-- results: written by benchmarks/publish.py -->", "<!-- end of results -->"
+SETTLING, SETTLING_END = "<!-- settling: written by benchmarks/publish.py -->", "<!-- end of settling -->"
 COMPARED, COMPARED_END = "<!-- comparisons: written by benchmarks/publish.py -->", "<!-- end of comparisons -->"
 
 # DESIGN's published table: row, network, data, published accuracies in percent, the T at which ours is given
@@ -73,6 +74,7 @@ def main() -> None:
     for path, table in ((RESULTS / "README.md", format_results()), (ROOT / "README.md", format_summary())):
         path.write_text(replace_block(path.read_text(), table))
     results = RESULTS / "README.md"
+    results.write_text(replace_block(results.read_text(), format_settling(), SETTLING, SETTLING_END))
     results.write_text(replace_block(results.read_text(), format_comparisons(), COMPARED, COMPARED_END))
 
 
@@ -179,6 +181,24 @@ def format_proof(metrics: dict[str, Any]) -> tuple[str, str]:
     if METHODS[metrics["method"]].lossless:
         return "spikes dropped", "nothing to verify"
     return "rate-coded", "claims no equality"
+
+
+def format_settling() -> str:
+    """When images settle and what early exit saves, of the rows whose verification noted it."""
+    lines = [
+        "| recipe | 50 % | 90 % | 99 % | 100 % | mean steps with early exit | answers that early exit changes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, *_ in PUBLISHED:
+        proof = (read_metrics(name) or {}).get("verify") or {}
+        found = proof.get("latency", {})
+        if "early_exit_changes" not in found:
+            continue
+        steps = found["steps_until_settled"]
+        reached = ["never" if steps[key] is None else f"T={steps[key]}" for key in ("50", "90", "99", "100")]
+        mean, changes = found["mean_steps_early_exit"], found["early_exit_changes"]
+        lines.append(f"| `{name}` | {' | '.join(reached)} | {mean:.2f} | {changes} of {found['images']:,} |")
+    return "\n".join(lines)
 
 
 def format_summary() -> str:

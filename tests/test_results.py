@@ -69,6 +69,7 @@ def test_the_tables_are_those_of_the_committed_metrics() -> None:
     publish = load_publish()
     assert publish.format_results() in (ROOT / "results" / "README.md").read_text()
     assert publish.format_summary() in (ROOT / "README.md").read_text()
+    assert publish.format_settling() in (ROOT / "results" / "README.md").read_text()
     assert publish.format_comparisons() in (ROOT / "results" / "README.md").read_text()
 
 
@@ -99,6 +100,7 @@ def test_published_run_is_whole_and_proved(folder: Path) -> None:
         assert metrics["verify"]["images"] == 10_000
         assert metrics["verify"]["mismatches"] == 0
         assert metrics["verify"]["differing_tensors"] == []
+        assert metrics["verify"].get("latency", {}).get("early_exit_changes", 0) == 0
     for name in ("accuracy", "sparsity", "sops"):
         assert (folder / "figures" / f"{name}.svg").is_file()
         assert (folder / "figures" / f"{name}.png").is_file()

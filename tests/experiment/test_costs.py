@@ -8,13 +8,19 @@ import torch
 
 from isospike.conversion import convert
 from isospike.data import ImageSet
-from isospike.experiment.costs import SettlingCounter, summarise_activity, summarise_energy, summarise_latency
+from isospike.experiment.costs import (
+    SettlingCounter,
+    count_changed_by_early_exit,
+    summarise_activity,
+    summarise_energy,
+    summarise_latency,
+)
 from isospike.experiment.measuring import measure_simulation
 from isospike.experiment.sections import EnergySection, NoiseSection, SimulateSection, list_tables
 from isospike.experiment.tallies import Tally, tally
 from isospike.metrics import INT8, TABLES
 from isospike.networks import Quantisation, build_network
-from isospike.simulator import simulate
+from isospike.simulator import Simulation, simulate
 from tests.metrics.worked import CLASSIFIER_SOPS, HIDDEN_SOPS, IMAGE, MACS, build_worked
 
 STEPS = 4
@@ -93,7 +99,21 @@ def test_latency_by_hand(tallies: list[Tally]) -> None:
     counter = SettlingCounter(build_worked())
     for start, images in ((0, 2), (2, 1)):
         counter.add(start, simulate(build_worked(), IMAGE.expand(images, -1, -1, -1)))
-    assert counter.summarise("cpu") == found
+    assert counter.summarise("cpu") == {**found, "early_exit_changes": 0}
+
+
+def test_a_changed_answer_is_one_of_an_image_that_had_settled() -> None:
+    # settled at step 2, 1, never, 3; the logits of the first and of the third change after step 2
+    settled = torch.tensor([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 1]]).bool()
+    logits = torch.ones(3, 4, 2)
+    logits[0, 0] = 5  # before it settled
+    logits[2, 0, 1] = logits[2, 2, 1] = 2
+    simulation = Simulation(logits, {}, {}, {}, settled)
+    assert count_changed_by_early_exit(simulation) == 1
+    logits[1, 1, 0] = 3  # settled at step 1, and back again at step 3
+    assert count_changed_by_early_exit(simulation) == 1
+    logits[0, 1, 0] = 3
+    assert count_changed_by_early_exit(simulation) == 2
 
 
 def measure(graph: Any, images: torch.Tensor, **settings: Any) -> dict[str, Any]:

@@ -35,23 +35,33 @@ _MOST_TAPPED, _TAPPED_MACS = 100, 10**10
 
 
 class SettlingCounter:
-    """Counts, batch by batch, how many images have settled after each step; for ``on_simulation`` of ``verify``."""
+    """Counts, batch by batch, how many images have settled after each step, and how many of them have other logits then
+    than after the last step (none, or early exit would not be exact); for ``on_simulation`` of ``verify``."""
 
     def __init__(self, graph: SpikingGraph) -> None:
-        self.graph, self.images = graph, 0
+        self.graph, self.images, self.changed = graph, 0, 0
         self.settled = torch.zeros(graph.t_max or 1, dtype=torch.int64)
 
     def add(self, _start: int, simulation: Simulation) -> None:
         """Count one more batch."""
         self.images += simulation.settled.shape[1]
         self.settled += simulation.settled.sum(1)
+        self.changed += count_changed_by_early_exit(simulation)
 
     def summarise(self, device: str) -> dict[str, Any]:
         """The section ``latency``, of all processes together."""
         accelerator = start_accelerator(device)
-        own = torch.cat([self.settled, torch.tensor([self.images])]).to(accelerator.device)
-        *settled, images = gather_sum(accelerator, own).tolist()
-        return _describe_latency(self.graph, settled, images)
+        own = torch.cat([self.settled, torch.tensor([self.images, self.changed])]).to(accelerator.device)
+        *settled, images, changed = gather_sum(accelerator, own).tolist()
+        return {**_describe_latency(self.graph, settled, images), "early_exit_changes": changed}
+
+
+def count_changed_by_early_exit(simulation: Simulation) -> int:
+    """Images that settled and whose logits in that step are not those of the last one."""
+    settled = simulation.settled
+    first = settled.to(torch.uint8).argmax(0)
+    left = simulation.logits[first, torch.arange(settled.shape[1], device=first.device)]
+    return int(((left != simulation.logits[-1]).any(1) & settled[-1]).sum())
 
 
 def summarise_activity(graph: SpikingGraph, tallies: Sequence[Tally]) -> dict[str, Any]:
