@@ -29,6 +29,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from isospike.data import ImageSet
 from isospike.experiment import Recipe, load_recipe
+from isospike.experiment.provenance import describe_machine
 from isospike.training import train
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +146,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": " ".join(["python", *sys.argv]),
         "device": options.device,
+        "machine": describe_machine(options.device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
