@@ -8,13 +8,15 @@ quantisation), which take turns in one process; medians, after one round that do
 quantised training goes, by PyTorch's profiler. Pixels are random: the time does not depend on them.
 
 ``--before`` unpacks the sources of another commit and lets both commits train all-integer-mnist, each with its own
-recipe, in turns, one process each: an epoch is timed after a shorter one that is not.
+recipe, in turns, one process each: an epoch is timed after a shorter one that is not. Huge pages are asked for as each
+commit's command line does: now, and not before.
 """
 
 import argparse
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -23,6 +25,8 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does, before PyTorch's first tensor
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -121,11 +125,13 @@ def compare_with_commit(commit: str, runs: int) -> dict[str, Any]:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
         places = {"before": Path(folder) / "src", "now": ROOT / "src"}
+        pages = {"before": "0", "now": os.environ["THP_MEM_ALLOC_ENABLE"]}
         seconds: dict[str, list[float]] = {key: [] for key in places}
         for _ in range(runs):
             for key, place in places.items():
                 command = [sys.executable, "-c", EPOCH, str(place), str(IMAGES["all-integer-mnist"])]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                surroundings = {**os.environ, "THP_MEM_ALLOC_ENABLE": pages[key]}
+                done = subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings)
                 seconds[key].append(float(done.stdout.split()[-1]))
     middle = {key: median(values) for key, values in seconds.items()}
     return {

@@ -23,9 +23,13 @@ class QuantisedWeight(nn.Module):
         if self.relaxed:
             return latent
         with torch.no_grad():
-            integers, scale = self.split(latent)
-            quantised = integers.to(latent.dtype) * _per_channel(scale, latent)
+            quantised = self.round(latent)
         return RoundTrip.apply(latent, quantised)
+
+    def round(self, latent: Tensor) -> Tensor:
+        """Scale times integers, in the latent weight's type."""
+        integers, scale = self.split(latent)
+        return integers.to(latent.dtype) * _per_channel(scale, latent)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The latent weight that an assigned weight becomes."""
@@ -41,9 +45,14 @@ class Ternary(QuantisedWeight):
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`QuantisedWeight`."""
+        return self.round(latent).to(torch.int8), latent.new_ones(len(latent), dtype=torch.float32)
+
+    def round(self, latent: Tensor) -> Tensor:
+        """See :class:`QuantisedWeight`. Comparisons that write numbers need a quarter of the time that booleans take,
+        on a CPU."""
         cut = 0.7 * latent.abs().mean(dtype=torch.float64)
-        keep = latent.abs() > cut
-        return (torch.sign(latent) * keep).to(torch.int8), latent.new_ones(len(latent), dtype=torch.float32)
+        above = torch.gt(latent, cut, out=torch.empty_like(latent))
+        return above.sub_(torch.lt(latent, -cut, out=torch.empty_like(latent)))
 
 
 class Binary(QuantisedWeight):

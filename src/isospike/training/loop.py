@@ -20,6 +20,7 @@ from isospike.training.checkpoints import describe_run, read_checkpoint, write_c
 from isospike.training.configuration import TrainingConfig, schedule_rate
 from isospike.training.feeding import Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
+from isospike.training.memory import keep_freed_memory
 from isospike.training.objective import Objective, ask_teacher
 from isospike.training.optimisers import build_optimiser
 from isospike.training.processes import gather_sum, share_buffers, start_accelerator
@@ -95,19 +96,20 @@ def train(
         on_step=on_step,
     )
     try:
-        for epoch in range(len(history), config.epochs):
-            model.train()
-            report = _run_epoch(session, epoch)
-            _check_loss(report, config, folder)
-            share_buffers(accelerator, model)
-            history.append(report)
-            if folder is not None and accelerator.is_main_process:
-                write_checkpoint(folder, run, history, model, optimiser, average)
-            if on_epoch is not None:
-                on_epoch(report)
-        session.relaxation.apply(1.0)
-        if average is not None:
-            _take_average(session, average)
+        with keep_freed_memory():
+            for epoch in range(len(history), config.epochs):
+                model.train()
+                report = _run_epoch(session, epoch)
+                _check_loss(report, config, folder)
+                share_buffers(accelerator, model)
+                history.append(report)
+                if folder is not None and accelerator.is_main_process:
+                    write_checkpoint(folder, run, history, model, optimiser, average)
+                if on_epoch is not None:
+                    on_epoch(report)
+            session.relaxation.apply(1.0)
+            if average is not None:
+                _take_average(session, average)
     finally:
         session.relaxation.apply(1.0)
         _lay_out(model, torch.contiguous_format)
