@@ -3,7 +3,7 @@ from contextlib import suppress
 import torch
 
 from isospike.data import Augmentation
-from isospike.networks import Quantisation, build_network
+from isospike.networks import Quantisation, build_network, qcfs
 from isospike.training import TrainingConfig, train
 from isospike.training.relaxation import Relaxation
 
@@ -69,3 +69,19 @@ def test_a_training_ends_quantised_even_when_it_is_interrupted() -> None:
         train(net, take_digits(), config, augmentation=Augmentation(shift=1), on_step=interrupt)
     assert not net.conv1.activation.relaxed  # type: ignore[union-attr]
     assert set(net.dense1.synapses.weight.unique().tolist()) == {-1.0, 0.0, 1.0}  # type: ignore[union-attr]
+
+
+def test_a_relaxed_learned_threshold_has_the_gradient_of_its_formula() -> None:
+    """Against the same clipped ReLU written in elementary operations."""
+    activation = qcfs(8, 3.0).double()
+    activation.relaxed = True
+    assert activation.threshold is not None
+    generator = torch.Generator().manual_seed(1)
+    z = (4 * torch.randn(1000, generator=generator, dtype=torch.float64)).requires_grad_()
+    gradient = torch.randn(1000, generator=generator, dtype=torch.float64)
+    inputs = (z, activation.threshold)
+    formula = activation.threshold * (z / activation.threshold).clamp(0, 1)
+    ours = torch.autograd.grad(activation(z), inputs, gradient)
+    expected = torch.autograd.grad(formula, inputs, gradient)
+    assert torch.allclose(ours[0], expected[0], rtol=1e-6)
+    assert torch.allclose(ours[1].double(), expected[1], rtol=1e-6)
