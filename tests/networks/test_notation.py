@@ -193,3 +193,11 @@ def test_pixels_are_shifted_and_divided() -> None:
     model = build_network("4", (2, 1, 1), 10, offset=(10, 0), divisor=5)
     images = torch.tensor([[[[5]], [[255]]]], dtype=torch.uint8)
     assert model.get_submodule("pixels")(images).flatten().tolist() == [-1, 51]
+
+
+def test_batchnorm_begins_with_the_gain() -> None:
+    network = build_network("4C3-P2-6", (1, 8, 8), 10, Quantisation(gain=2.5))
+    gains = [module.weight for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert [gain.unique().tolist() for gain in gains] == [[2.5]] * 3
+    with pytest.raises(NotationError, match=r"quantise\.gain: expected a number above 0, got 0"):
+        Quantisation(gain=0)

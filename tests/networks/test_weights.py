@@ -77,7 +77,7 @@ def test_forward_is_integers_times_scale_bit_for_bit(weights: str, shape: tuple[
     assert torch.equal(weight.detach(), integers.float() * scale.view(-1, *[1] * (len(shape) - 1)))
 
 
-@pytest.mark.parametrize("weights", ["ternary", "binary", "int8"])
+@pytest.mark.parametrize("weights", ["binary", "int8"])
 def test_gradient_goes_to_the_latent_weight_unchanged(weights: str) -> None:
     torch.manual_seed(0)
     module = nn.Linear(6, 4)
@@ -87,6 +87,33 @@ def test_gradient_goes_to_the_latent_weight_unchanged(weights: str) -> None:
     latent = module.get_parameter("parametrizations.weight.original")
     assert latent.grad is not None
     torch.testing.assert_close(latent.grad, x.sum(0).expand(4, -1))
+
+
+def test_ternary_passes_the_gradient_with_the_slope_of_its_staircase() -> None:
+    quantiser = Ternary()
+    latent = torch.tensor([[0.1, -0.2], [0.3, 0.4]], requires_grad=True)  # mean 0.25, cut 0.175
+    out = quantiser(latent)
+    assert out.tolist() == [[0, -1], [1, 1]]
+    out.backward(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert latent.grad is not None
+    torch.testing.assert_close(latent.grad, torch.tensor([[1.0, 2.0], [3.0, 4.0]]) / 0.35)
+
+
+def test_ternary_of_zeros_passes_the_gradient_unchanged() -> None:
+    latent = torch.zeros(2, 3, requires_grad=True)
+    Ternary()(latent).sum().backward()
+    assert latent.grad is not None
+    assert latent.grad.tolist() == [[1.0] * 3] * 2
+
+
+def test_a_share_mixes_the_quantised_weight_with_the_latent_one_in_its_scale() -> None:
+    latent = torch.tensor([[0.1, -0.2], [0.3, 0.4]])
+    ternary, binary = Ternary(), Binary()
+    ternary.share = binary.share = 0.25
+    torch.testing.assert_close(ternary(latent), 0.75 * latent / 0.35 + 0.25 * torch.tensor([[0.0, -1.0], [1.0, 1.0]]))
+    torch.testing.assert_close(binary(latent), 0.75 * latent + 0.25 * torch.tensor([[0.15, -0.15], [0.35, 0.35]]))
+    ternary.share = 0.0
+    assert ternary(latent) is latent
 
 
 @pytest.mark.parametrize(("weights", "distinct"), [("ternary", {-1.0, 0.0, 1.0}), ("binary", {-1.0, 1.0})])

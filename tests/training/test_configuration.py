@@ -66,6 +66,7 @@ def test_any_schedule_of_any_length_stays_within_its_bounds(schedule: str, warmu
         ({"precision": "fp16"}, r"train\.precision: got 'fp16', expected one of float32, bf16"),
         ({"seed": -1}, r"train\.seed"),
         ({"gradient_clip": 0.0}, r"train\.gradient_clip"),
+        ({"weights_from": 0.5, "weights_until": 0.4}, r"train\.weights_until: got 0.4, expected a share from .*0\.5"),
     ],
 )
 def test_settings_out_of_range(options: dict, message: str) -> None:

@@ -15,22 +15,23 @@ PAGES = MEBIBYTES * 2**20 // resource.getpagesize()
 
 
 def count_faults() -> int:
-    """Page faults of writing a block that is freed again."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(MEBIBYTES * 2**18)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    """Fewest page faults of writing a block that is freed again, of several times: the freed block may lack a few bytes
+    that something else took, so that the next one comes from elsewhere."""
+    faults = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(MEBIBYTES * 2**18)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return min(faults)
 
 
 def test_a_block_that_is_freed_and_taken_again_costs_no_faults() -> None:
     with keep_freed_memory():
-        count_faults()
         assert count_faults() < PAGES / 100
 
 
 def test_the_usual_ways_come_back_even_after_an_error() -> None:
     with pytest.raises(ValueError, match="stop"), keep_freed_memory():
-        count_faults()
         raise ValueError("stop")
-    count_faults()
     # a whole huge page costs one fault; none are asked for here, and a system that gives them anyway gives few
     assert count_faults() >= PAGES / 512

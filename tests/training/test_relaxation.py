@@ -1,5 +1,6 @@
 from contextlib import suppress
 
+import pytest
 import torch
 
 from isospike.data import Augmentation
@@ -29,6 +30,16 @@ def test_levels_and_weights_come_at_their_share_of_the_steps() -> None:
     relaxation.apply(0.5)
     assert set(weight.weight.unique().tolist()) == {-1.0, 0.0, 1.0}
     assert torch.equal(net(images), build_like(net)(images))
+
+
+@pytest.mark.parametrize(
+    ("progress", "share"), [(0.0, 0.0), (0.25, 0.0), (0.375, 0.25), (0.5, 0.5), (0.75, 1.0), (0.9, 1.0)]
+)
+def test_weights_are_mixed_in_between_two_shares_of_the_steps(progress: float, share: float) -> None:
+    net = build_network("4C3-6", (1, 8, 8), 10, QUANTISED)
+    relaxation = Relaxation(net, TrainingConfig(1, weights_from=0.25, weights_until=0.75))
+    relaxation.apply(progress)
+    assert [weight.share for weight in relaxation.weights] == [share]
 
 
 def build_like(net: torch.nn.Module) -> torch.nn.Module:

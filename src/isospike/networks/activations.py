@@ -117,15 +117,17 @@ def calibrated(percentile: float, levels: int) -> LevelActivation:
 
 
 class RoundTrip(torch.autograd.Function):
-    """Forward the second tensor exactly; backward the gradient goes to the first (straight-through)."""
+    """Forward the second tensor exactly; backward the gradient goes to the first (straight-through), times ``slope``, a
+    number as a tensor, if there is one."""
 
     @staticmethod
-    def forward(ctx: Any, latent: Tensor, quantised: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, latent: Tensor, quantised: Tensor, slope: Tensor | None = None) -> Tensor:  # noqa: ARG004
+        ctx.slope = slope
         return quantised.view_as(quantised)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient if ctx.slope is None else gradient * ctx.slope, None, None
 
 
 class _Staircase(torch.autograd.Function):

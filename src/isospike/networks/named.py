@@ -74,6 +74,7 @@ def build_architecture(
         return made[-1]
 
     body = ARCHITECTURES[name](in_shape, classes, activation=make_activation, **given)
+    chosen.set_gains(body)
     synapses = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for module in synapses:
         end = module is synapses[0] or module is synapses[-1]

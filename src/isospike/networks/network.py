@@ -32,6 +32,8 @@ class Quantisation:
         threshold: where the learned threshold of qcfs starts.
         weights: of the hidden layers: "float", "ternary", "binary", "binary-centred" (its latent weights centred and
             clipped, as B-SNN trains) or "int8".
+        gain: what BatchNorm's gains begin with. What activations round then begins with this standard deviation, so
+            that they use more levels the larger it is: smaller rounding errors, for more spikes and time steps.
         ends: of the first and last layer, where ``weights`` are quantised: "float" or "int8". With float ``weights``
             every layer is in full precision.
 
@@ -47,6 +49,7 @@ class Quantisation:
     threshold: float = 8.0
     weights: str = "ternary"
     ends: str = "float"
+    gain: float = 1.0
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ class Quantisation:
         ):
             if value not in known:
                 raise NotationError(f"quantise.{name}: expected one of {', '.join(known)}, got {value!r}")
+        if not 0 < self.gain < float("inf"):
+            raise NotationError(f"quantise.gain: expected a number above 0, got {self.gain}")
         self.make_activation(encoder=True)
         self.make_activation(encoder=False)
 
@@ -71,6 +76,12 @@ class Quantisation:
     def choose_weights(self, end: bool) -> str:
         """The quantiser's name for an end layer (first or last) or for one between."""
         return self.ends if end and self.weights != "float" else self.weights
+
+    def set_gains(self, network: nn.Module) -> None:
+        """Begin with these gains in every BatchNorm of ``network``."""
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                nn.init.constant_(module.weight, self.gain)
 
 
 class Network(nn.Sequential):
@@ -129,7 +140,8 @@ def build_network(
         raise NotationError(
             f"offset: expected {in_shape[0]} pixel values from 0 to 255 and a divisor above 0, got {offset}, {divisor}"
         )
-    builder = _Builder(notation, quantisation or Quantisation(), in_shape, pool, batch_norm)
+    quantisation = quantisation or Quantisation()
+    builder = _Builder(notation, quantisation, in_shape, pool, batch_norm)
     for spec in parse_notation(notation, padding):
         encoder = builder.activation is None
         builder.add(spec)
@@ -139,6 +151,7 @@ def build_network(
             builder.drop_out(dropout)
     layers = OrderedDict([("pixels", Pixels(offset, divisor)), *builder.finish(classes)])
     network = Network(layers)
+    quantisation.set_gains(network)
     if deviation is not None:
         fold_deviation(network, check_deviation(deviation, in_shape[0]), divisor)
     network.notation, network.in_shape, network.classes = notation, in_shape, classes

@@ -11,8 +11,9 @@ from isospike.networks.activations import RoundTrip
 class QuantisedWeight(nn.Module):
     """A weight that is forward ``scale * integers`` and backward the latent weight itself (straight-through)."""
 
-    relaxed = False
-    """Whether the latent weight is used as it is, as in the first part of a training."""
+    share = 1.0
+    """How much of the weight is quantised, 0 to 1: the first part of a training may use the latent weight, at 0, or a
+    mixture of both."""
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Integers (int8, shape of the weight) and scale (float32, one per output channel)."""
@@ -20,16 +21,19 @@ class QuantisedWeight(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """The quantised weight, in the latent weight's type."""
-        if self.relaxed:
+        if self.share == 0:
             return latent
         with torch.no_grad():
-            quantised = self.round(latent)
-        return RoundTrip.apply(latent, quantised)
+            quantised, slope = self.round(latent)
+            if self.share < 1:
+                quantised = torch.lerp(latent if slope is None else latent * slope, quantised, self.share)
+        return RoundTrip.apply(latent, quantised, slope)
 
-    def round(self, latent: Tensor) -> Tensor:
-        """Scale times integers, in the latent weight's type."""
+    def round(self, latent: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scale times integers, in the latent weight's type, and the slope of the straight line that they follow; None
+        for 1."""
         integers, scale = self.split(latent)
-        return integers.to(latent.dtype) * _per_channel(scale, latent)
+        return integers.to(latent.dtype) * _per_channel(scale, latent), None
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The latent weight that an assigned weight becomes."""
@@ -39,20 +43,25 @@ class QuantisedWeight(nn.Module):
 class Ternary(QuantisedWeight):
     """``sign(w) where |w| > 0.7 mean|w|, else 0``, with scale 1: BatchNorm absorbs it.
 
+    Rounding ``w / (1.4 mean|w|)`` to -1, 0 and 1 gives the same, so the gradient passes with the slope of that line.
+    With slope 1 it would shrink by as much as weights grow when they become ternary, and an optimiser's memory of
+    larger gradients would rule its next steps.
+
     Source: ternary weight networks (Li et al., 2016, eq. 6), without their scale. The mean is taken in float64, so that
     the order of summation (threads, devices) does not decide borderline weights.
     """
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`QuantisedWeight`."""
-        return self.round(latent).to(torch.int8), latent.new_ones(len(latent), dtype=torch.float32)
+        return self.round(latent)[0].to(torch.int8), latent.new_ones(len(latent), dtype=torch.float32)
 
-    def round(self, latent: Tensor) -> Tensor:
+    def round(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`QuantisedWeight`. Comparisons that write numbers need a quarter of the time that booleans take,
         on a CPU."""
         cut = 0.7 * latent.abs().mean(dtype=torch.float64)
         above = torch.gt(latent, cut, out=torch.empty_like(latent))
-        return above.sub_(torch.lt(latent, -cut, out=torch.empty_like(latent)))
+        ternary = above.sub_(torch.lt(latent, -cut, out=torch.empty_like(latent)))
+        return ternary, torch.where(cut > 0, 0.5 / cut, 1.0).to(latent.dtype)
 
 
 class Binary(QuantisedWeight):

@@ -41,6 +41,9 @@ class TrainingConfig:
             the step is the same but for BatchNorm, which sees a slice at a time.
         levels_from: share of all steps before activations get their levels; they are clipped ReLUs until then.
         weights_from: share of all steps before weights are quantised.
+        weights_until: share of all steps from which they are quantised wholly; from ``weights_from`` to there each is a
+            mixture of the float weight and the quantised one, more and more of the latter. None for ``weights_from``,
+            at once.
         average: decay per step of an exponential moving average of the weights, which the training ends with; 0 for
             none. BatchNorm's statistics are then measured anew.
         distil: share of the loss that compares with a teacher's answers; the rest compares with the labels.
@@ -67,6 +70,7 @@ class TrainingConfig:
     accumulation: int = 1
     levels_from: float = 0.0
     weights_from: float = 0.0
+    weights_until: float | None = None
     average: float = 0.0
     distil: float = 0.0
     temperature: float = 2.0
@@ -88,6 +92,11 @@ class TrainingConfig:
             ("accumulation", self.accumulation >= 1, "1 or more slices"),
             ("levels_from", 0 <= self.levels_from < 1, "a fraction, 0 to below 1"),
             ("weights_from", 0 <= self.weights_from < 1, "a fraction, 0 to below 1"),
+            (
+                "weights_until",
+                self.weights_until is None or self.weights_from <= self.weights_until <= 1,
+                f"a share from weights_from ({self.weights_from}) to 1, or none",
+            ),
             ("average", 0 <= self.average < 1, "a decay, 0 to below 1"),
             ("distil", 0 <= self.distil <= 1, "a share, 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "a positive number"),

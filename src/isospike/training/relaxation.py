@@ -7,11 +7,12 @@ from isospike.training.configuration import TrainingConfig
 
 
 class Relaxation:
-    """Switches the levels and the quantised weights of a network on, each at its share of the training.
+    """Switches the levels of a network on, and its quantised weights, or mixes these in, each at its share of the
+    training.
 
     Args:
         model: any network; one without levels or quantised weights is left alone.
-        config: its ``levels_from`` and ``weights_from``.
+        config: its ``levels_from``, ``weights_from`` and ``weights_until``.
     """
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
@@ -29,5 +30,12 @@ class Relaxation:
         """
         for activation in self.levels:
             activation.relaxed = progress < self.config.levels_from
+        share = self._mix(progress)
         for weight in self.weights:
-            weight.relaxed = progress < self.config.weights_from
+            weight.share = share
+
+    def _mix(self, progress: float) -> float:
+        begin, until = self.config.weights_from, self.config.weights_until
+        if until is None or progress >= until:
+            return float(progress >= begin)
+        return max(progress - begin, 0.0) / (until - begin)
