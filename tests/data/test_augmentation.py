@@ -66,6 +66,16 @@ def test_a_flip_mirrors_about_half_the_images_and_twice_is_none() -> None:
     assert torch.equal(augment(once, Augmentation(flip=True), seeded()), images)
 
 
+def test_alternate_flips_are_those_that_are_given() -> None:
+    images = draw_images(3)
+    flipped = augment(images, Augmentation(flip="alternate"), seeded(), torch.tensor([True, False, True]))
+    assert torch.equal(flipped, torch.stack([images[0].flip(-1), images[1], images[2].flip(-1)]))
+    with pytest.raises(DataError, match=r"augmentation\.flip: got 'alternate' for images that are not known"):
+        augment(images, Augmentation(flip="alternate"), seeded())
+    with pytest.raises(DataError, match=r"augmentation\.flip: got often, expected true, false or alternate"):
+        Augmentation(flip="often")  # type: ignore[arg-type]
+
+
 def test_contrast_stays_around_the_mean_of_each_image() -> None:
     # Two levels, 100 and 120, mean 110: with a gain g they become 110 - 10 g and 110 + 10 g.
     image = torch.tensor([[[[100, 120]]]], dtype=torch.uint8).expand(500, 1, 1, 2)

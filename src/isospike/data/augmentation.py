@@ -1,6 +1,7 @@
 """Random shifts, crops, flips, light and holes, on whole batches of uint8 images."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ class Augmentation:
     Arguments:
         shift: pixels of padding on each side, out of which a window is drawn: the image moves by up to this much.
         crop: side of that window in pixels; None keeps the image's own height and width.
-        flip: mirror left and right, one image in two.
+        flip: mirror left and right, one image in two; "alternate" mirrors each image in every second epoch of a
+            training, half of the images first in the odd ones. Source: Jordan, 2024, arXiv:2404.00498.
         brightness: add a number drawn from -brightness to +brightness, in units of the full range (255).
         contrast: multiply the distance to the image's mean by a number drawn from 1 - contrast to 1 + contrast.
         rotation: turn by an angle drawn from -rotation to +rotation, in degrees.
@@ -31,7 +33,7 @@ class Augmentation:
 
     shift: int = 0
     crop: int | None = None
-    flip: bool = False
+    flip: Literal[False, True, "alternate"] = False
     brightness: float = 0.0
     contrast: float = 0.0
     rotation: float = 0.0
@@ -48,6 +50,7 @@ class Augmentation:
             ("contrast", 0 <= self.contrast <= 1, self.contrast, "0 to 1"),
             ("rotation", 0 <= self.rotation <= 180, self.rotation, "0 to 180 degrees"),
             ("scale", 0 <= self.scale < 1, self.scale, "0 to below 1"),
+            ("flip", self.flip in (False, True, "alternate"), self.flip, "true, false or alternate"),
             ("cutout", self.cutout >= 0, self.cutout, "0 or more pixels"),
             ("fill", bool(fills) and all(0 <= value <= 255 for value in fills), self.fill, "pixels from 0 to 255"),
         )
@@ -56,7 +59,7 @@ class Augmentation:
                 raise DataError(f"augmentation.{name}: got {value}, expected {expected}")
 
 
-def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, config: Augmentation, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
     """Vary each image of a batch on its own.
 
     In this order: rotation and scale (bilinear), shift and crop, flip, contrast and brightness (round half to even,
@@ -67,12 +70,14 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
         images: uint8 (batch, channel, height, width), on any device.
         config: what to vary.
         generator: where the random numbers come from, on the images' device or on the CPU.
+        mirrored: bool (batch,), on the images' device: which images to flip, where ``config.flip`` is "alternate".
 
     Returns:
         uint8 (batch, channel, height, width), or (batch, channel, crop, crop).
 
     Raises:
-        DataError: images of another type or shape, a crop larger than the image, or as many fills as no image has.
+        DataError: images of another type or shape, a crop larger than the image, as many fills as no image has, or no
+            ``mirrored`` where flips alternate.
     """
     _check_images(images, config)
     fill = torch.as_tensor(config.fill, dtype=torch.uint8, device=images.device).reshape(1, -1, 1, 1)
@@ -81,7 +86,7 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
     if config.shift or config.crop is not None:
         images = _draw_window(images, config, fill, generator)
     if config.flip:
-        mirrored = _draw(len(images), 0, 2, images, generator).bool()
+        mirrored = _choose_flips(images, config, generator, mirrored)
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
     if config.brightness or config.contrast:
         images = _change_light(images, config, generator)
@@ -125,6 +130,17 @@ def _check_images(images: Tensor, config: Augmentation) -> None:
 def _draw(count: int, low: int, high: int, images: Tensor, generator: torch.Generator) -> Tensor:
     """``count`` integers, low <= i < high, on the images' device."""
     return torch.randint(low, high, (count,), generator=generator, device=generator.device).to(images.device)
+
+
+def _choose_flips(images: Tensor, config: Augmentation, generator: torch.Generator, given: Tensor | None) -> Tensor:
+    if config.flip is True:
+        return _draw(len(images), 0, 2, images, generator).bool()
+    if given is None:
+        raise DataError(
+            "augmentation.flip: got 'alternate' for images that are not known from epoch to epoch, as in a stream: set "
+            "it to true"
+        )
+    return given
 
 
 def _draw_window(images: Tensor, config: Augmentation, fill: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,14 +1,29 @@
 """What a training eats: each process's slice of each batch, from memory or from a stream."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from isospike.data import Images, ImageSet, ImageStream
 from isospike.errors import DataError
 from isospike.training.processes import own_slice
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A process's slice of a batch.
+
+    Arguments:
+        images: with their labels.
+        mirrored: bool (n,): whether it is an image's turn to be flipped; None where images have no place in a set.
+    """
+
+    images: ImageSet
+    mirrored: Tensor | None = None
 
 
 class ResidentFeed:
@@ -24,13 +39,16 @@ class ResidentFeed:
     def __init__(self, data: ImageSet, batch_size: int, seed: int, accelerator: Accelerator) -> None:
         self.data, self.batch_size, self.seed = data.to(accelerator.device), batch_size, seed
         self.own = own_slice(batch_size, accelerator)
+        sides = torch.randint(0, 2, (len(data),), generator=seed_from(torch.Generator(), seed))
+        self.sides = sides.to(accelerator.device)
 
-    def read(self, epoch: int) -> Iterator[ImageSet]:
+    def read(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; an incomplete last one is dropped."""
         generator = seed_from(torch.Generator(), self.seed, epoch)
         order = torch.randperm(len(self.data), generator=generator).to(self.data.images.device)
         for start in range(0, len(self.data) - self.batch_size + 1, self.batch_size):
-            yield self.data.select(order[start + self.own.start : start + self.own.stop])
+            places = order[start + self.own.start : start + self.own.stop]
+            yield Batch(self.data.select(places), (self.sides[places] + epoch) % 2 == 1)
 
 
 class StreamFeed:
@@ -49,7 +67,7 @@ class StreamFeed:
         self.data, self.batch_size, self.seed, self.accelerator = data, batch_size, seed, accelerator
         self.own = len(own_slice(batch_size, accelerator))
 
-    def read(self, epoch: int) -> Iterator[ImageSet]:
+    def read(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; an incomplete last one is dropped.
 
         Raises:
@@ -62,7 +80,7 @@ class StreamFeed:
             for batch in self.data.read(self.own, rank=rank, processes=processes, epoch=epoch, seed=self.seed):
                 if steps and len(batch) == self.own:
                     steps -= 1
-                    yield batch.to(self.accelerator.device)
+                    yield Batch(batch.to(self.accelerator.device))
                 if not steps:
                     return
             if steps == before:

@@ -13,12 +13,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from isospike.data import Augmentation, Images, ImageSet, ImageStream, augment
+from isospike.data import Augmentation, Images, ImageStream, augment
 from isospike.errors import TrainingError
 from isospike.training.averaging import finish_average, start_average
 from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
 from isospike.training.configuration import TrainingConfig, schedule_rate
-from isospike.training.feeding import Feed, make_feed, seed_from
+from isospike.training.feeding import Batch, Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
 from isospike.training.memory import keep_freed_memory
 from isospike.training.objective import Objective, ask_teacher
@@ -156,11 +156,11 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
     return EpochReport(epoch + 1, config.epochs, mean, rate, seconds, steps * config.batch_size / seconds)
 
 
-def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, rate: float) -> Tensor:
+def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate: float) -> Tensor:
     accelerator, objective, config = session.accelerator, session.objective, session.config
-    images = _vary(session, batch.images, generator)
+    images = _vary(session, batch, generator)
     parts = min(config.accumulation, len(images))
-    slices = list(zip(images.tensor_split(parts), batch.labels.tensor_split(parts), strict=True))
+    slices = list(zip(images.tensor_split(parts), batch.images.labels.tensor_split(parts), strict=True))
     total = torch.zeros((), device=images.device)
     for number, (some, labels) in enumerate(slices, start=1):
         # processes exchange gradients with the last slice only
@@ -179,9 +179,9 @@ def _run_step(session: _Session, batch: ImageSet, generator: torch.Generator, ra
     return total
 
 
-def _vary(session: _Session, images: Tensor, generator: torch.Generator) -> Tensor:
-    """A batch as the network sees it in training."""
-    images = augment(images, session.augmentation, generator)
+def _vary(session: _Session, batch: Batch, generator: torch.Generator) -> Tensor:
+    """The images of a batch as the network sees them in training."""
+    images = augment(batch.images.images, session.augmentation, generator, batch.mirrored)
     return _place_channels_last(images) if session.config.channels_last else images
 
 
@@ -190,7 +190,7 @@ def _take_average(session: _Session, average: AveragedModel) -> None:
     generator = seed_from(
         torch.Generator(accelerator.device), config.seed, config.epochs, accelerator.process_index + 1
     )
-    whole = (_vary(session, batch.images, generator) for batch in islice(session.feed.read(config.epochs), _MEASURED))
+    whole = (_vary(session, batch, generator) for batch in islice(session.feed.read(config.epochs), _MEASURED))
     batches = (some for images in whole for some in images.tensor_split(min(config.accumulation, len(images))))
     with torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
