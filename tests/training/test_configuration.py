@@ -66,6 +66,8 @@ def test_any_schedule_of_any_length_stays_within_its_bounds(schedule: str, warmu
         ({"precision": "fp16"}, r"train\.precision: got 'fp16', expected one of float32, bf16"),
         ({"seed": -1}, r"train\.seed"),
         ({"gradient_clip": 0.0}, r"train\.gradient_clip"),
+        ({"small_side": 0}, r"train\.small_side: got 0, expected 1 or more pixels, or none"),
+        ({"small_until": 1.0}, r"train\.small_until"),
         ({"weights_from": 0.5, "weights_until": 0.4}, r"train\.weights_until: got 0.4, expected a share from .*0\.5"),
     ],
 )

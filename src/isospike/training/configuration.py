@@ -44,6 +44,9 @@ class TrainingConfig:
         weights_until: share of all steps from which they are quantised wholly; from ``weights_from`` to there each is a
             mixture of the float weight and the quantised one, more and more of the latter. None for ``weights_from``,
             at once.
+        small_side: side in pixels that images have in the first part of a training, which then costs less; None for the
+            side they come with.
+        small_until: share of all steps before which they are small.
         average: decay per step of an exponential moving average of the weights, which the training ends with; 0 for
             none. BatchNorm's statistics are then measured anew.
         distil: share of the loss that compares with a teacher's answers; the rest compares with the labels.
@@ -71,6 +74,8 @@ class TrainingConfig:
     levels_from: float = 0.0
     weights_from: float = 0.0
     weights_until: float | None = None
+    small_side: int | None = None
+    small_until: float = 0.0
     average: float = 0.0
     distil: float = 0.0
     temperature: float = 2.0
@@ -97,6 +102,8 @@ class TrainingConfig:
                 self.weights_until is None or self.weights_from <= self.weights_until <= 1,
                 f"a share from weights_from ({self.weights_from}) to 1, or none",
             ),
+            ("small_side", self.small_side is None or self.small_side >= 1, "1 or more pixels, or none"),
+            ("small_until", 0 <= self.small_until < 1, "a fraction, 0 to below 1"),
             ("average", 0 <= self.average < 1, "a decay, 0 to below 1"),
             ("distil", 0 <= self.distil <= 1, "a share, 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "a positive number"),

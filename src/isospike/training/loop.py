@@ -25,6 +25,7 @@ from isospike.training.objective import Objective, ask_teacher
 from isospike.training.optimisers import build_optimiser
 from isospike.training.processes import gather_sum, share_buffers, start_accelerator
 from isospike.training.relaxation import Relaxation
+from isospike.training.resizing import Reduction
 
 _MEASURED = 100
 """Batches that BatchNorm's statistics are measured on, with averaged weights."""
@@ -88,6 +89,7 @@ def train(
         optimiser=optimiser,
         average=average,
         relaxation=Relaxation(model, config),
+        reduction=Reduction(model, config),
         teacher=None if teacher is None else teacher.to(accelerator.device).eval(),
         feed=make_feed(data, config.batch_size, config.seed, accelerator),
         steps=len(data) // config.batch_size,
@@ -112,6 +114,7 @@ def train(
                 _take_average(session, average)
     finally:
         session.relaxation.apply(1.0)
+        session.reduction.close()
         _lay_out(model, torch.contiguous_format)
     accelerator.wait_for_everyone()
     return history
@@ -127,6 +130,7 @@ class _Session:
     optimiser: torch.optim.Optimizer
     average: AveragedModel | None
     relaxation: Relaxation
+    reduction: Reduction
     teacher: nn.Module | None
     feed: Feed
     steps: int
@@ -145,10 +149,11 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
         # Layers that draw, such as dropout, draw the same after a resumption.
         torch.manual_seed(generator.initial_seed())
         for step, batch in enumerate(session.feed.read(epoch)):
-            rate = schedule_rate(config, epoch * steps + step, config.epochs * steps)
-            session.relaxation.apply((epoch * steps + step) / (config.epochs * steps))
+            done, whole = epoch * steps + step, config.epochs * steps
+            rate = schedule_rate(config, done, whole)
+            session.relaxation.apply(done / whole)
             # The sum stays on the device: reading it at each step would make the device wait for Python.
-            total += _run_step(session, batch, generator, rate)
+            total += _run_step(session, batch, generator, rate, done / whole)
             if session.on_step is not None:
                 session.on_step(step + 1, steps)
     mean = float(gather_sum(accelerator, total)) / (steps * accelerator.num_processes)
@@ -156,9 +161,9 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
     return EpochReport(epoch + 1, config.epochs, mean, rate, seconds, steps * config.batch_size / seconds)
 
 
-def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate: float) -> Tensor:
+def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate: float, progress: float) -> Tensor:
     accelerator, objective, config = session.accelerator, session.objective, session.config
-    images = _vary(session, batch, generator)
+    images = _vary(session, batch, generator, progress)
     parts = min(config.accumulation, len(images))
     slices = list(zip(images.tensor_split(parts), batch.images.labels.tensor_split(parts), strict=True))
     total = torch.zeros((), device=images.device)
@@ -179,9 +184,10 @@ def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate:
     return total
 
 
-def _vary(session: _Session, batch: Batch, generator: torch.Generator) -> Tensor:
+def _vary(session: _Session, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
     """The images of a batch as the network sees them in training."""
     images = augment(batch.images.images, session.augmentation, generator, batch.mirrored)
+    images = session.reduction.apply(images, progress)
     return _place_channels_last(images) if session.config.channels_last else images
 
 
@@ -190,7 +196,7 @@ def _take_average(session: _Session, average: AveragedModel) -> None:
     generator = seed_from(
         torch.Generator(accelerator.device), config.seed, config.epochs, accelerator.process_index + 1
     )
-    whole = (_vary(session, batch, generator) for batch in islice(session.feed.read(config.epochs), _MEASURED))
+    whole = (_vary(session, batch, generator, 1.0) for batch in islice(session.feed.read(config.epochs), _MEASURED))
     batches = (some for images in whole for some in images.tensor_split(min(config.accumulation, len(images))))
     with torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
