@@ -12,7 +12,7 @@ from isospike.training.resizing import Reduction
 from .nets import take_digits
 
 QUANTISED = Quantisation(k=0, bound=2, weights="ternary")
-CONFIG = TrainingConfig(4, batch_size=100, small_side=4, small_until=0.5)
+CONFIG = TrainingConfig(4, batch_size=100, learning_rate=0.03, small_side=4, small_until=0.5)
 
 
 class Watched(nn.Module):
@@ -29,6 +29,7 @@ class Watched(nn.Module):
 
 
 def test_images_are_small_until_their_share_of_the_steps() -> None:
+    torch.manual_seed(0)
     watched = Watched()
     net = nn.Sequential(watched, build_network("4C3-P2-6", (1, 8, 8), 10, QUANTISED, padding="same"))
     reports = train(net, take_digits(), CONFIG)

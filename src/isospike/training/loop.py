@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -99,14 +100,7 @@ def train(
     )
     try:
         with keep_freed_memory():
-            for epoch in range(len(history), config.epochs):
-                model.train()
-                report = _run_epoch(session, epoch)
-                _check_loss(report, config, folder)
-                share_buffers(accelerator, model)
-                history.append(report)
-                if folder is not None and accelerator.is_main_process:
-                    write_checkpoint(folder, run, history, model, optimiser, average)
+            for report in _run_epochs(session, history, run, folder):
                 if on_epoch is not None:
                     on_epoch(report)
             session.relaxation.apply(1.0)
@@ -137,6 +131,22 @@ class _Session:
     config: TrainingConfig
     augmentation: Augmentation
     on_step: Callable[[int, int], None] | None
+
+
+def _run_epochs(
+    session: _Session, history: list[EpochReport], run: dict[str, Any], folder: Path | None
+) -> Iterator[EpochReport]:
+    """The epochs after those of ``history``, which each is added to, each reported once its checkpoint is written."""
+    accelerator, model, config = session.accelerator, session.model, session.config
+    for epoch in range(len(history), config.epochs):
+        model.train()
+        report = _run_epoch(session, epoch)
+        _check_loss(report, config, folder)
+        share_buffers(accelerator, model)
+        history.append(report)
+        if folder is not None and accelerator.is_main_process:
+            write_checkpoint(folder, run, history, model, session.optimiser, session.average)
+        yield report
 
 
 def _run_epoch(session: _Session, epoch: int) -> EpochReport:

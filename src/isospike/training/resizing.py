@@ -30,6 +30,7 @@ class Reduction:
         self.model, self.config = model, config
         self.sizes: dict[nn.Module, tuple[int, int]] = {}
         self.handles: list[RemovableHandle] = []
+        self.prepared = False
 
     def apply(self, images: Tensor, progress: float) -> Tensor:
         """The images of a step as the network is to see them.
@@ -45,7 +46,7 @@ class Reduction:
         if side is None or progress >= self.config.small_until:
             self.close()
             return images
-        if not self.handles:
+        if not self.prepared:
             self._prepare(images[:1], side)
         return _shrink(images, side)
 
@@ -54,6 +55,7 @@ class Reduction:
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
+        self.prepared = False
 
     def _prepare(self, image: Tensor, side: int) -> None:
         """Note the sizes of the maps of a whole image, and try a small one."""
@@ -69,7 +71,6 @@ class Reduction:
             self.model(image)
             self.close()
             self.handles = [module.register_forward_pre_hook(self._stretch) for module in flattens]
-            self.handles.append(self.model.register_forward_pre_hook(lambda _, __: None))  # there may be no flattening
             try:
                 self.model(_shrink(image, side))
             except RuntimeError as error:
@@ -78,6 +79,7 @@ class Reduction:
                     f"train.small_side: the network does not take images of {side}x{side} pixels ({error}): flatten by "
                     "nn.Flatten, or leave it out"
                 ) from error
+        self.prepared = True
 
     def _note(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].ndim == 4:
