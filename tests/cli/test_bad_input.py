@@ -47,6 +47,8 @@ def test_unknown_recipe_names_the_nearest(fail: Fail) -> None:
         ("name=../../etc", ["name"]),
         ("epochs", ["key=value"]),
         ("simulate.steps=0", ["simulate.steps", "0"]),
+        ("train.small_side=4", ["train.small_until", "above 0"]),
+        ("train.batch_size=1", ["train.batch_size", "2 images or more"]),
     ],
 )
 def test_bad_settings(fail: Fail, tmp_path: Path, setting: str, words: list[str]) -> None:
@@ -202,3 +204,37 @@ def test_weights_of_another_type(fail: Fail, folder: Path) -> None:
     write_tensors(folder / "model.safetensors", tensors, metadata)
     line = fail("evaluate", "--out", folder)
     assert f"{name} is of float64, expected float32" in line
+
+
+def test_a_training_that_began_otherwise_does_not_go_on(fail: Fail, folder: Path) -> None:
+    quick = ["--set", "train.epochs=3", "--set", "network.notation=8C3-P2-32", "--limit", "60"]
+    line = fail("train", "digits", "--out", folder, *quick, "--set", "quantise.gain=2")
+    assert "quantise.gain: got 2.0, but the training in" in line and "began with 1.0" in line
+    line = fail("train", "digits", "--out", folder, *quick, "--set", "network.initial=other.safetensors")
+    assert "network.initial: got other.safetensors" in line
+
+
+def test_a_network_that_is_there_keeps_its_conversion(fail: Fail, folder: Path) -> None:
+    kept = (folder / "recipe.toml").read_text()
+    for command in ("simulate", "evaluate"):
+        line = fail(command, "--out", folder, "--limit", "5", "--set", "convert.method=negative-spike")
+        assert "convert.method: got negative-spike, but the network in" in line
+    assert "noise.training_drop" in fail("simulate", "--out", folder, "--set", "noise.training_drop=0.5")
+    assert (folder / "recipe.toml").read_text() == kept
+
+
+def test_a_graph_alone_does_not_take_the_place_of_a_run(fail: Fail, folder: Path) -> None:
+    kept = (folder / "metrics.json").read_text()
+    given = ["--graph", folder / "snn.safetensors", "--dataset", "digits", "--limit", "5"]
+    assert "it holds a run" in fail("simulate", *given, "--out", folder)
+    assert (folder / "metrics.json").read_text() == kept
+
+
+def test_options_that_belong_elsewhere(fail: Fail, folder: Path) -> None:
+    for option, value in (("--levels", 8), ("--per", "channel"), ("--mean", 0.5), ("--seed", 3), ("--images", 9)):
+        assert f"{option}: belongs to a network of your own" in fail("convert", "--out", folder, option, value)
+    assert "--mean: belongs to a network of your own" in fail("inspect", folder, "--mean", 0.5)
+    assert "--ann: expected a run folder" in fail("inspect", folder / "snn.safetensors", "--ann")
+    assert "--dataset: belongs to --graph" in fail("simulate", "--out", folder, "--dataset", "mnist")
+    for command in (["compare", folder], ["zoo", "run", "all-integer-mnist"]):
+        assert "gpu" in fail(*command, "--device", "gpu")

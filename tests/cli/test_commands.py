@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from isospike.cli.program import run
-from isospike.experiment import list_recipes
+from isospike.experiment import RunFolder, list_recipes
 from isospike.experiment.provenance import describe_machine
 from isospike.files import read_tensors, write_tensors
 from isospike.metrics import read_logs
+
+from .conftest import QUICK
 
 KEYS = ["recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify"]
 
@@ -195,3 +197,18 @@ def test_noisy_input_is_still_proved_equal(folder: Path) -> None:
     assert metrics["verify"]["mismatches"] == 0
     assert metrics["snn"]["accuracy"][-1] == metrics["ann"]["accuracy"]
     assert metrics["ann"]["accuracy_float32"] != clean
+
+
+def test_a_proof_stays_while_the_noise_is_the_same(folder: Path) -> None:
+    assert run(["convert", "--out", str(folder)]) == 0
+    assert run(["verify", "--out", str(folder), "--limit", "20"]) == 0
+    assert run(["simulate", "--out", str(folder), "--limit", "20"]) == 0
+    assert RunFolder(folder).read_metrics()["verify"]["images"] == 20
+    assert run(["simulate", "--out", str(folder), "--limit", "20", "--set", "noise.input=1.0"]) == 0
+    assert RunFolder(folder).read_metrics()["verify"] is None
+
+
+def test_training_again_keeps_the_time_that_training_took(folder: Path) -> None:
+    assert run(["train", "digits", "--out", str(folder), *QUICK]) == 0
+    metrics = RunFolder(folder).read_metrics()
+    assert metrics["stage_seconds"]["train"] >= metrics["training"]["seconds"]

@@ -44,5 +44,6 @@ def test_a_graph_in_a_file_takes_them_too(folder: Path, tmp_path: Path) -> None:
 
 def test_bad_input(folder: Path, fail: Callable[..., str]) -> None:
     assert "did you mean 'energy.mac'" in fail("simulate", "--out", folder, "--limit", "5", "--set", "energy.macs=1")
+    assert "--methods" in fail("compare", folder, "--set", "energy=none", "--methods", "magic")  # energy=none is taken
     assert "energy.name: expected another name" in fail("compare", folder, "--set", "energy.name=int8")
     assert "but for energy.KEY=VALUE" in fail("compare", folder, "--set", "simulate.steps=2")

@@ -14,6 +14,9 @@ from torch.nn.functional import cross_entropy
 from isospike import load_graph
 from isospike.cli.program import run
 from isospike.data import load
+from isospike.experiment import Options, RunFolder
+from isospike.experiment.own_settings import check_options
+from isospike.experiment.sampling import gather_material
 from isospike.files import write_tensors
 from isospike.graph import Activation, Rectifier
 from isospike.networks import evaluate_capture
@@ -295,3 +298,30 @@ def test_options_of_ones_own_network_without_one(fail: Fail, folder: Path, own: 
     assert "--model" in fail("convert", "--out", folder, "--method", "counting")
     assert "choose another --out" in fail(*command(own, folder))
     assert "--graph" in fail("simulate")
+
+
+def test_a_recipe_does_not_take_its_place(fail: Fail, own: Path, tmp_path: Path) -> None:
+    assert run(command(own, tmp_path)) == 0
+    kept = (tmp_path / "metrics.json").read_text()
+    assert "a network of one's own" in fail("train", "digits", "--out", tmp_path)
+    assert (tmp_path / "metrics.json").read_text() == kept
+
+
+def test_options_are_taken_as_what_they_are() -> None:
+    taken = check_options("calibrated", {"correct_bias": "False", "norm": 64.0}, seed=1)
+    assert taken["correct_bias"] is False
+    assert (taken["norm"], type(taken["norm"]), taken["seed"]) == (64, int, 1)
+    assert check_options("counting", {"limit": "none"}, seed=0) == {"limit": None}
+
+
+def test_noise_is_on_the_images_of_every_command(own: Path, tmp_path: Path) -> None:
+    assert run(command(own, tmp_path, "negative-spike", "weights.pt", "--set", "t_max=200")) == 0
+    noisy = ["--set", "noise.input=3.9", "--limit", "200"]
+    assert run(["evaluate", "--out", str(tmp_path), *noisy]) == 0
+    assert run(["simulate", "--out", str(tmp_path), *noisy]) == 0
+    assert run(["verify", "--out", str(tmp_path), *noisy]) == 0
+    metrics = read_metrics(tmp_path)
+    assert metrics["snn"]["accuracy"][-1] == metrics["ann"]["accuracy"] < 0.9
+    assert metrics["noise"]["input"] == 3.9
+    material = gather_material(RunFolder(tmp_path), Options(None, "cpu", 200))
+    assert material.noise.input == 3.9

@@ -57,3 +57,17 @@ def test_what_was_measured_is_not_discarded(folder: Path, fail: Callable[..., st
     assert [path.read_bytes() for path in files] == before
     assert run([*arguments, "--limit", "20", "--steps", "2", "--seeds", "1"]) == 0
     assert json.loads(files[0].read_text())["faults"] == json.loads(before[0])["faults"]
+
+
+def test_all_faults_are_those_that_the_network_can_have(
+    folder: Path, capsys: pytest.CaptureFixture[str], fail: Callable[..., str]
+) -> None:
+    converted = ["--set", "convert.method=percentile", "--set", "convert.norm=50"]
+    assert run(["convert", "--out", str(folder), *converted]) == 0
+    capsys.readouterr()
+    assert run(["stress", str(folder), "--limit", "4", "--seeds", "1", "--steps", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "left out: saturation: " in shown and "left out: bit-flips" not in shown  # ternary weights, float thresholds
+    found = [fault["name"] for fault in json.loads((folder / "robustness.json").read_text())["faults"]]
+    assert len(found) == 11 and "saturation" not in found
+    assert "integer weights" in fail("stress", folder, "--limit", "4", "--faults", "saturation")

@@ -186,3 +186,37 @@ def test_framings_that_cannot_be() -> None:
         Framing(224, 200)
     with pytest.raises(DataError, match=r"data\.smallest_area"):
         Framing(224, 256, smallest_area=0)
+
+
+def test_the_first_images_are_the_same_in_every_epoch(folder: Path, tmp_path: Path) -> None:
+    files = sorted((folder / "train").rglob("*.JPEG"))
+    for split in ("train", "validation"):
+        encoded = [file.read_bytes() for file in files]
+        write_parquet(tmp_path / f"{split}-00000-of-00001.parquet", encoded, [0] * len(files), classes=3)
+    train = open_pair(tmp_path)[0].first(7)
+    still, one, two = (as_bag(*collect(train, epoch=epoch)) for epoch in (None, 1, 2))
+    assert len(still) == 7 and still == one == two
+    assert not torch.equal(collect(train, epoch=1)[0], collect(train, epoch=2)[0])
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_parquet_file_that_is_cut_short_or_spoilt(folder: Path, tmp_path: Path, kept: float) -> None:
+    files = sorted((folder / "train").rglob("*.JPEG"))
+    for split in ("train", "validation"):
+        encoded = [file.read_bytes() for file in files]
+        write_parquet(tmp_path / f"{split}-00000-of-00001.parquet", encoded, [0] * len(files), classes=3)
+    spoilt = tmp_path / "train-00000-of-00001.parquet"
+    content = spoilt.read_bytes()
+    if kept < 0.9:
+        spoilt.write_bytes(content[: int(len(content) * kept)])
+    else:  # the end is whole, so that only reading finds out
+        spoilt.write_bytes(content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :])
+    with pytest.raises(DataError, match="copy"):
+        collect(open_pair(tmp_path)[0])
+
+
+def test_only_the_formats_that_are_named_are_decoded() -> None:
+    pixels = np.zeros((20, 20, 3), dtype=np.uint8)
+    assert Framing(16, 20).decode(encode(pixels, "WEBP"), "here", None).shape == (3, 16, 16)
+    with pytest.raises(DataError, match="expected JPEG, PNG or WebP"):
+        Framing(16, 20).decode(encode(pixels, "BMP"), "here", None)

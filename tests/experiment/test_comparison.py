@@ -43,11 +43,13 @@ def images() -> ImageSet:
 
 
 def make_network() -> torch.nn.Module:
+    torch.manual_seed(0)
     quantisation = Quantisation(levels="qcfs", count=4, threshold=2.0, weights="float")
     return randomise_statistics(build_architecture("resnet8", (1, 12, 12), 3, quantisation, pool="avg")).eval()
 
 
 def make_rectified() -> torch.nn.Module:
+    torch.manual_seed(0)
     quantisation = Quantisation(levels="none", weights="float")
     return randomise_statistics(build_network("4C3-P2-8", (1, 12, 12), 3, quantisation, pool="avg")).eval()
 
@@ -113,7 +115,7 @@ def test_a_lossless_method_equals_its_ann_from_the_step_when_all_have_settled(im
     graph = convert(preparation.captured, "counting", t_max=64)
     settled = simulate(graph, images.images, 64).settled.all(1)
     first = int(settled.int().argmax()) + 1
-    assert settled.any() and first > 1
+    assert settled.any() and first > 2
     whole = compare(preparation, images, [Choice("counting"), Choice("qcfs")], Scope((1, 2), 64))
     assert [trial.equal_from for trial in whole.trials] == [first, None]
     cut = compare(preparation, images, [Choice("counting")], Scope((1, 2), first - 1))
@@ -121,6 +123,7 @@ def test_a_lossless_method_equals_its_ann_from_the_step_when_all_have_settled(im
 
 
 def test_integers_have_membrane_bits_and_an_ann_of_equal_bits(images: ImageSet) -> None:
+    torch.manual_seed(0)
     quantisation = Quantisation(levels="median", weights="ternary", ends="int8", bound=4)
     network = randomise_statistics(build_network("4C3-P2-8", (1, 12, 12), 3, quantisation, pool="avg")).eval()
     preparation = prepare(network, images)
@@ -149,6 +152,7 @@ def test_all_methods_on_a_residual_network_and_the_reasons_of_those_that_refuse(
 
 
 def test_unbounded_activations_leave_out_what_needs_bounds(images: ImageSet) -> None:
+    torch.manual_seed(0)
     quantisation = Quantisation(levels="median", k=0, weights="float")
     network = randomise_statistics(build_architecture("resnet8", (1, 12, 12), 3, quantisation, pool="avg")).eval()
     choices = [Choice("scatter-gather"), Choice("qcfs"), Choice("negative-spike")]
@@ -204,6 +208,11 @@ def test_what_an_interrupted_command_found_is_kept_and_taken_over(images: ImageS
     fresh, _ = measure_comparison(subject, choices, scope, tmp_path / "fresh", ["x"])
     assert [trial.accuracy for trial in found.trials] == [trial.accuracy for trial in fresh.trials]
     assert json.loads(paths[0].read_text())["complete"] is True
+
+    measure_comparison(subject, [Choice("scatter-gather")], scope, tmp_path, ["x"])  # the others stay
+    content = json.loads(paths[0].read_text())
+    assert [trial["method"] for trial in content["trials"]] == ["scatter-gather", "qcfs", "srp"]
+    assert content["levelled"] == found.levelled
 
     measure_comparison(subject, choices, Scope((1, 4), 8), tmp_path, ["x"], follow)  # other steps: nothing to take over
     assert begun == ["qcfs", "srp", "srp", "qcfs", "srp"]

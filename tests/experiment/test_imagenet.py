@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from isospike.cli.program import run
 from isospike.data import ImageStream
 from isospike.errors import RecipeError
-from isospike.experiment import list_recipes, load_recipe
+from isospike.experiment import Experiment, Options, RunFolder, list_recipes, load_recipe
+from isospike.training import EpochReport
 from tests.data.folders import write_image_folder
 
 RECIPE = """
@@ -85,12 +87,14 @@ def test_a_whole_run(trained: Path) -> None:
     assert len((trained / "logs" / "accuracy.txt").read_text().split()) == 3 * 30
 
 
-def test_a_limit_takes_images_of_all_classes(trained: Path, images: Path) -> None:
+def test_a_limit_takes_images_of_all_classes(trained: Path, images: Path, tmp_path: Path) -> None:
+    trained = Path(shutil.copytree(trained, tmp_path / "copy"))
     assert run(["simulate", "--out", str(trained), "--data", str(images), "--limit", "6"]) == 0
     assert read_metrics(trained)["snn"]["images"] == 6
 
 
-def test_two_processes_see_each_image_once(trained: Path, images: Path) -> None:
+def test_two_processes_see_each_image_once(trained: Path, images: Path, tmp_path: Path) -> None:
+    trained = Path(shutil.copytree(trained, tmp_path / "copy"))
     command = ["simulate", "--out", str(trained), "--data", str(images)]
     assert run(command) == 0
     alone = read_metrics(trained)["snn"]
@@ -133,11 +137,19 @@ def test_a_method_that_measures_draws_from_the_stream(images: Path, tmp_path: Pa
 
 def test_training_goes_on_after_a_checkpoint(images: Path, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(RECIPE.replace("epochs = 4", "epochs = 2"))
-    command = ["train", str(tmp_path / "own.toml"), "--data", str(images), "--out", str(tmp_path / "out")]
-    assert run(command) == 0
-    model = (tmp_path / "out" / "model.safetensors").read_bytes()
-    assert run(command) == 0
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() == model
+    recipe, options = load_recipe(str(tmp_path / "own.toml")), Options(images, "cpu", None)
+
+    def stop(report: EpochReport) -> None:
+        if report.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Experiment(recipe, RunFolder(tmp_path / "stopped"), options).train(stop)
+    assert not (tmp_path / "stopped" / "model.safetensors").exists()
+    for name in ("stopped", "whole"):
+        Experiment(recipe, RunFolder(tmp_path / name), options).train()
+    stopped, whole = (tmp_path / name / "model.safetensors" for name in ("stopped", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
 
 
 def test_what_a_recipe_opens(images: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def measure(folder: Path) -> float:
     return evaluate(RunFolder(folder).read_model(recipe), test)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_training_of_two_processes_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     if not DATA.is_dir():
         pytest.skip(f"{DATA} is not there")

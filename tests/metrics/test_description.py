@@ -19,6 +19,7 @@ from isospike.graph import (
     Rectifier,
     SpikingGraph,
 )
+from isospike.graph.intervals import count_membrane_bits
 from isospike.metrics import Description, NodeDescription
 from isospike.networks import Quantisation, build_network, resnet8
 
@@ -124,3 +125,13 @@ def test_all_of_it_is_plain_json_with_the_documented_keys() -> None:
             "name", "kind", "inputs", "shape", "neurons", "synapses", "weights", "weight_type", "weight_range",
             "threshold", "step", "levels", "limit", "membrane_bits", "fraction_bits",
         ]  # fmt: skip
+
+
+def test_integer_membranes_of_a_rate_coded_graph_have_bits() -> None:
+    network = build_network("4C3-6", (1, 6, 6), 3, Quantisation(levels="qcfs", count=4, weights="float"))
+    images = torch.randint(0, 256, (8, 1, 6, 6), dtype=torch.uint8)
+    graph = convert(network.eval(), "qcfs", images=images, t_max=8, integer_bits=8)
+    found = describe(graph)
+    assert found.kind == "rate-coded" and found.integer
+    bits = [size for size in count_membrane_bits(graph).values() if size is not None]
+    assert found.membrane_bits == max(bits)

@@ -84,6 +84,12 @@ def test_slices_too_small_for_batch_norm_are_refused() -> None:
         train(build_net(), take_digits(), TrainingConfig(1, batch_size=50, accumulation=30))
 
 
+def test_single_images_are_refused_where_batch_norm_needs_more() -> None:
+    dense = nn.Sequential(Cast(), nn.Flatten(), nn.Linear(64, 10).double(), nn.BatchNorm1d(10).double())
+    with pytest.raises(TrainingError, match=r"train.batch_size: got 1 for 1 processes, expected 2 images or more"):
+        train(dense, take_digits(), TrainingConfig(1, batch_size=1))
+
+
 class Cast(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images.double() / 16

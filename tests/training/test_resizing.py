@@ -1,5 +1,7 @@
 """Small images in the first part of a training."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -82,3 +84,24 @@ def test_images_that_are_not_larger_are_refused() -> None:
     net = build_network("4C3-6", (1, 8, 8), 10, QUANTISED)
     with pytest.raises(TrainingError, match=r"train\.small_side: got 8 for images of 8x8 pixels, expected less"):
         train(net, take_digits(), TrainingConfig(1, batch_size=100, small_side=8, small_until=0.5))
+
+
+def test_a_teacher_sees_whole_images() -> None:
+    class Teacher(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sides: list[int] = []
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.sides.append(images.shape[-1])
+            return torch.zeros(len(images), 10)
+
+    teacher = Teacher()
+    net = build_network("4C3-P2-6", (1, 8, 8), 10, QUANTISED, padding="same")
+    train(net, take_digits(), replace(CONFIG, distil=0.5), teacher=teacher)
+    assert teacher.sides == [8] * 4 * (len(take_digits()) // 100)
+
+
+def test_small_images_for_no_step_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"train\.small_until: got 0.0, expected a share above 0"):
+        TrainingConfig(1, small_side=4)

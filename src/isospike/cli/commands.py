@@ -148,6 +148,8 @@ def simulate(
     settings += [] if steps is None else [f"simulate.steps={steps}"]
     if out is None and graph is None:
         raise FileError("simulate: expected --out, a run folder, or --graph, an snn.safetensors: give one of them")
+    if graph is None and dataset is not None:
+        raise FileError("--dataset: belongs to --graph; a run folder knows its own: leave it out")
     with show_progress() as display:
         if graph is not None:
             options = make_options(data, device, limit)
@@ -166,7 +168,10 @@ def verify(
     limit: Limit = None,
     engine: Engine = None,
 ) -> None:
-    """Prove the spiking network equal to the quantised ANN; exit code 1 and the layers that differ if it is not."""
+    """Prove the spiking network equal to the quantised ANN.
+
+    Exit code 1, and the layers that differ, if it is not; exit code 1 too if no image settles.
+    """
     settings = _add_engine(settings, engine)
     with show_progress() as display:
         metrics = _resume(out, data, settings, device, limit, display).verify()
@@ -230,7 +235,9 @@ def _print(line: str) -> None:
 
 def _print_ann(metrics: dict[str, Any]) -> None:
     ann = metrics["ann"]
-    _print(f"ANN accuracy {ann['accuracy']:.2%} (PyTorch float32 {ann['accuracy_float32']:.2%})")
+    came = ann.get("accuracy_as_it_came")
+    more = "" if came is None else f"; as it came {came:.2%}"
+    _print(f"ANN accuracy {ann['accuracy']:.2%} (PyTorch float32 {ann['accuracy_float32']:.2%}){more}")
 
 
 def _print_snn(metrics: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from isospike.experiment import Experiment, Options, RunFolder, load_recipe
 from isospike.experiment.compared import Subject, measure_comparison, open_own, open_run
 from isospike.experiment.comparison import Choice, Scope, describe_ann, list_cells, parse_choice
 from isospike.experiment.own_settings import Calibration, OwnNetwork
+from isospike.training import check_device
 
 EVERY = "all"
 _WIDE = 160
@@ -83,6 +84,7 @@ def compare_methods(
 
     The network is that of RUN, of a file of one's own (--model, as for convert), or of a recipe (--recipe).
     """
+    check_device(device)
     choices = split_choices(methods)
     chosen = read_whole_numbers("--steps", steps)
     Scope(chosen, t_max, batch_size, device)  # what is wrong is said before anything is trained
@@ -127,7 +129,7 @@ def _check_source(
         raise RecipeError(f"compare: expected RUN, --model FILE.py:function or --recipe NAME, got {got}: give one")
     if recipe is not None and out is None:
         raise FileError("--recipe: expected --out DIR too, the run folder that it is trained into")
-    if recipe is None and any(not setting.startswith("energy.") for setting in settings or []):
+    if recipe is None and any(not setting.startswith(("energy.", "energy=")) for setting in settings or []):
         raise RecipeError(
             "--set: belongs to --recipe, but for energy.KEY=VALUE: options of methods stand in --methods: srp:tau=4"
         )

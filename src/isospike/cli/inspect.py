@@ -41,7 +41,7 @@ def inspect(
     place: Annotated[
         Path | None, typer.Argument(metavar="[GRAPH|RUN]", help="An snn.safetensors, or a folder that has one.")
     ] = None,
-    ann: Annotated[bool, typer.Option("--ann", help="Of a run: the captured ANN instead.")] = False,
+    ann: Annotated[bool, typer.Option("--ann", help="Of a run: the ANN that was converted instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts; keys are those of isospike.describe.")] = False,
     model: Model = None,
     weights: Weights = None,
@@ -53,6 +53,10 @@ def inspect(
     """Show layers, shapes, neurons, synapses, weights, thresholds, levels and bits of a graph, or of a network."""
     if (place is None) == (model is None):
         raise FileError("inspect: expected either an snn.safetensors, a run folder, or --model FILE.py:function")
+    theirs = {"--weights": weights, "--in-shape": in_shape, "--mean": mean, "--std": std, "--pixels": pixels}
+    for name, value in theirs.items():
+        if model is None and value is not None:
+            raise FileError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
     if model is not None:
         if in_shape is None:
             raise FileError("--model: expected --in-shape too, such as 3,32,32")
@@ -73,6 +77,8 @@ def inspect(
 def _read(place: Path, ann: bool) -> SpikingGraph:
     """The graph in a file or in a folder; else, in the run of a recipe, the network as it was trained."""
     if place.is_file():
+        if ann:
+            raise FileError(f"--ann: expected a run folder, got the file {place}: leave --ann out, or give the folder")
         return load_graph(place)
     folder = RunFolder(place)
     if not place.is_dir():

@@ -9,7 +9,10 @@ import typer
 from isospike.errors import DataError
 from isospike.experiment import Options
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the dataset (parquet, as on the hub).")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of the dataset: parquet files as on the hub, or folders of images."),
+]
 Out = Annotated[Path, typer.Option("--out", help="The run folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]

@@ -106,7 +106,11 @@ def convert(
     """
     options = make_options(data, device, limit)
     if model is None:
-        for name, value in (("--weights", weights), ("--in-shape", in_shape), ("--method", method)):
+        given = gather_calibration(levels, criterion, percentile, per, correct_bias, images)
+        theirs = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+        theirs |= {"--weights": weights, "--in-shape": in_shape, "--method": method, "--dataset": dataset}
+        theirs |= {"--mean": mean, "--std": std, "--pixels": pixels, "--seed": seed or None}
+        for name, value in theirs.items():
             if value is not None:
                 raise ConversionError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
         with show_progress() as display:

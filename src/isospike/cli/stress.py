@@ -17,7 +17,7 @@ from isospike.experiment import Options, RunFolder
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_run import OwnRun
 from isospike.experiment.provenance import read_versions
-from isospike.experiment.robustness import make_plan, measure_robustness
+from isospike.experiment.robustness import list_possible, make_plan, measure_robustness
 from isospike.experiment.stresses import STRESSES
 from isospike.files import read_bytes
 from isospike.graph import SpikingGraph
@@ -56,7 +56,10 @@ def stress(
     names = [name.strip() for name in faults.split(",") if name.strip()]
     if not names:
         raise RecipeError(f"--faults: expected all, or names with commas between them, got {faults!r}")
-    names = [] if names == ["all"] else names
+    if names == ["all"]:
+        names, impossible = list_possible(graph)
+        for line in impossible:
+            typer.echo(f"left out: {line}")
     numbers = None if severities is None else read_numbers("--severities", severities)
     plan = make_plan(names, numbers, seeds, usual if steps is None else steps, batch_size=batch_size, device=device)
     facts["command"] = ["isospike", *sys.argv[1:]]

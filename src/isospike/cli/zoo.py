@@ -56,8 +56,10 @@ def run_network(
     engine: Annotated[str, typer.Option("--engine", help="auto, cpp or torch: what simulates.")] = "auto",
 ) -> None:
     """Simulate a network on its test set; exit code 1 if its answers are not those of its metrics.json."""
+    from isospike.training import check_device
     from isospike.zoo.running import BLOCK, run  # PyTorch is slow to load, and the other commands need none
 
+    check_device(device)
     entry = find(name)
     options = make_options(data, device, limit)
     with show_progress() as display:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from isospike.data.images import ImageSet
+from isospike.data.resizing import FORMATS
 from isospike.data.sources import Source
 from isospike.errors import DataError
 
@@ -90,14 +91,14 @@ def _decode_images(rows: list[bytes | None], source: Source, place: str, start: 
     pixels = np.empty((len(rows), height, width, channels), dtype=np.uint8)
     for index, row in enumerate(rows):
         try:
-            image = Image.open(io.BytesIO(row or b""))
+            image = Image.open(io.BytesIO(row or b""), formats=FORMATS)
             if (image.mode, image.size) != (MODES[channels], (width, height)):
                 raise DataError(
                     f"{place}: image {start + index} is {image.height}x{image.width} {image.mode}, expected "
                     f"{height}x{width} {MODES[channels]}: choose the dataset that these files hold"
                 )
             pixels[index] = np.asarray(image).reshape(height, width, channels)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise DataError(
                 f"{place}: image {start + index} ({len(row or b'')} bytes) does not decode, expected PNG, WebP or "
                 "JPEG: copy the files anew"

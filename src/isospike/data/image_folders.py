@@ -6,15 +6,13 @@ from typing import Any
 from isospike.data.decoding import IMAGE_COLUMNS, LABEL_COLUMNS
 from isospike.data.resizing import Framing
 from isospike.data.sources import Source, find_source
-from isospike.data.streams import ImageStream, Rows
+from isospike.data.streams import BUFFER, ImageStream, Rows, mix_seeds
 from isospike.data.tables import describe, hold_tongue, open_folder
 from isospike.errors import DataError
 
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 _TESTS = ("val", "validation", "test")
 _SHARDS = 256
-_BUFFER = 4096
-"""Images that are shuffled among one another, where they come as a stream."""
 
 
 def open_stream(
@@ -92,7 +90,7 @@ def _make_rows(place: str, paths: list[str], labels: list[int]) -> Rows:
 
         rows = datasets.Dataset.from_dict({"image": paths, "label": labels})
         if epoch is not None:
-            rows = rows.shuffle(seed=_mix(seed, epoch), keep_in_memory=True)
+            rows = rows.shuffle(seed=mix_seeds(seed, epoch), keep_in_memory=True)
         return rows.to_iterable_dataset(num_shards=min(len(rows), _SHARDS))
 
     def spread(n: int) -> Rows:
@@ -108,7 +106,10 @@ def _open_parquet(name: str, source: Source, folder: Path) -> tuple[Rows, Rows]:
     tables = open_folder(name, source, folder)
     found = []
     for split, files in (("train", tables.train_files), (source.test_split, tables.test_files)):
-        length = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
+        try:
+            length = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder}: a parquet file cannot be read ({describe(error)}): copy it anew") from error
         found.append(Rows(f"{folder}: {split}", length, _stream_parquet([str(file) for file in files], folder)))
     return found[0], found[1]
 
@@ -164,9 +165,4 @@ def _prepare(rows: Any, place: str, epoch: int | None, seed: int) -> Any:
         if present != wanted:
             rows = rows.rename_column(present, wanted)
     rows = rows.select_columns(["image", "label"]).cast_column("image", datasets.Image(decode=False))
-    return rows if epoch is None else rows.shuffle(seed=_mix(seed, epoch), buffer_size=_BUFFER)
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """One seed of two, below 2^32."""
-    return (seed * 1_000_003 + epoch) % 2**32
+    return rows if epoch is None else rows.shuffle(seed=mix_seeds(seed, epoch), buffer_size=BUFFER)

@@ -10,6 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from isospike.errors import DataError
 
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""What is decoded: PIL knows formats, such as EPS, that it hands to other programs."""
 _TRIES = 10
 _NARROWEST, _WIDEST = 3 / 4, 4 / 3
 
@@ -64,8 +66,8 @@ class Framing:
         name = f"{place}: {encoded}" if isinstance(encoded, str) else f"{place}: an image of {len(encoded)} bytes"
         try:
             content = Path(encoded).read_bytes() if isinstance(encoded, str) else encoded
-            image = Image.open(io.BytesIO(content)).convert("RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            image = Image.open(io.BytesIO(content), formats=FORMATS).convert("RGB")
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{name} does not decode, expected JPEG, PNG or WebP: copy the files anew") from error
         if draws is not None and self.smallest_area is not None:
             box = _draw_window(image.width, image.height, self.smallest_area, draws)

@@ -14,11 +14,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from isospike.data.images import ImageSet
 from isospike.data.noise import add_input_noise
 from isospike.data.resizing import Framing
+from isospike.data.tables import describe
 from isospike.errors import DataError
 
 CHUNK = 16
 """Images that a worker hands over at a time: few enough for the small shared memory of containers."""
 MOST_WORKERS = 8
+BUFFER = 4096
+"""Images that are shuffled among one another, where they come as a stream."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,17 @@ class Rows:
         """``n`` of the rows, at most all of them."""
         if self.spread is not None:
             return self.spread(n)
-        return Rows(self.place, n, lambda epoch, seed: self.open(epoch, seed).take(n))
+
+        def open_first(epoch: int | None, seed: int) -> Any:
+            rows = self.open(None, seed).take(n)
+            return rows if epoch is None else rows.shuffle(seed=mix_seeds(seed, epoch), buffer_size=BUFFER)
+
+        return Rows(self.place, n, open_first)
+
+
+def mix_seeds(seed: int, epoch: int) -> int:
+    """One seed of two, below 2^32."""
+    return (seed * 1_000_003 + epoch) % 2**32
 
 
 @dataclass(frozen=True)
@@ -164,6 +177,8 @@ class _Decoding(IterableDataset):
                 yield torch.from_numpy(np.stack(images)), torch.tensor(labels)
         except DataError as error:  # the loader would make a page of it
             yield str(error)
+        except Exception as error:  # whatever datasets, pyarrow or the hub's client raise in the middle of a file
+            yield f"{self.place}: cannot be read ({describe(error)}): copy the files anew"
 
     def _decode(self, row: Any, draws: np.random.Generator | None) -> np.ndarray:
         encoded = row["image"]

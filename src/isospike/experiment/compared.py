@@ -12,7 +12,7 @@ from torch import Tensor
 from isospike import __version__
 from isospike.conversion import METHODS
 from isospike.data import ImageSet, crop_centre, hold_images
-from isospike.experiment.comparison import Choice, Comparison, Scope, Trial, compare, write_comparison
+from isospike.experiment.comparison import Choice, Comparison, Scope, compare, write_comparison
 from isospike.experiment.comparison_table import read_table
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
@@ -134,8 +134,8 @@ def measure_comparison(
 ) -> tuple[Comparison, list[Path]]:
     """Compare methods, and write the tables into ``folder`` after each of them.
 
-    Methods that the folder's ``comparison.json`` has already, of the same network, images and scope, are taken over: an
-    interrupted command goes on, and methods can be added one by one.
+    Methods that the folder's ``comparison.json`` has already, of the same network, images and scope, stay there, and
+    are not tried again: an interrupted command goes on, and methods can be added one by one.
 
     Returns:
         What was found, and the files.
@@ -151,11 +151,16 @@ def measure_comparison(
     facts = {"command": list(command), **subject.facts, "versions": read_versions(), "key": key, "complete": False}
     paths: list[Path] = []
 
-    def write(found: Comparison) -> None:
-        complete = len(found.trials) == len(choices)
-        paths[:] = write_comparison(found, folder, {**facts, "complete": complete})
+    before = _read_known(folder / "comparison.json", key)
+    known = {} if before is None else {trial.method: trial for trial in before.trials if trial.refused is None}
 
-    known = _read_known(folder / "comparison.json", key)
+    def write(found: Comparison) -> None:
+        tried = {trial.method for trial in found.trials}
+        others = [trial for method, trial in known.items() if method not in tried]
+        levelled = before.levelled if found.levelled is None and before is not None else found.levelled
+        whole = replace(found, trials=[*found.trials, *others], levelled=levelled)
+        paths[:] = write_comparison(whole, folder, {**facts, "complete": len(found.trials) == len(choices)})
+
     found = compare(subject.preparation, subject.test, choices, scope, known=known, advance=follow, on_trial=write)
     return found, paths
 
@@ -178,9 +183,9 @@ def _find_key(subject: Subject, scope: Scope) -> str:
     return digest.hexdigest()
 
 
-def _read_known(path: Path, key: str) -> dict[str, Trial]:
-    """The trials of an earlier command with the same key; those that were refused are cheap to ask again."""
+def _read_known(path: Path, key: str) -> Comparison | None:
+    """What an earlier command with the same key found; methods that were refused are cheap to ask again."""
     if not path.is_file():
-        return {}
+        return None
     found, content = read_table(path)
-    return {trial.method: trial for trial in found.trials if trial.refused is None} if content.get("key") == key else {}
+    return found if content.get("key") == key else None

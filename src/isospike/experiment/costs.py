@@ -71,9 +71,10 @@ def summarise_activity(graph: SpikingGraph, tallies: Sequence[Tally]) -> dict[st
     names = [node.name for node in graph.neurons]
 
     def mean(groups: Sequence[dict[str, Tensor]]) -> list[float]:
+        none = torch.zeros(1, dtype=torch.float64)
         of = zip(groups, tallies, strict=True)
-        totals = [sum((group[name].sum(0) for name in names), torch.zeros(1)) / each.total for group, each in of]
-        means: list[float] = (torch.stack(totals).double().mean(0).cumsum(0) / neurons).tolist()
+        totals = [sum((group[name].sum(0) for name in names), none) / each.total for group, each in of]
+        means: list[float] = (torch.stack(totals).mean(0).cumsum(0) / neurons).tolist()
         return means
 
     return {

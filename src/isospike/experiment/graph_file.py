@@ -5,9 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from isospike.errors import FileError
 from isospike.experiment.measuring import measure_simulation
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_settings import read_energy, read_later_sections
+from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stages import Options
 from isospike.files import write_json
@@ -36,13 +38,18 @@ def simulate_file(
         out: a folder for ``metrics.json`` and the six logs; None writes nothing.
 
     Returns:
-        The sections ``snn``, ``noise`` and ``layers`` of the metrics.
+        The metrics: ``graph``, ``steps``, and the sections of
+        :func:`~isospike.experiment.measuring.measure_simulation`.
 
     Raises:
-        FileError, GraphError: the file is no graph.
+        FileError, GraphError: the file is no graph; ``out`` cannot be written, or holds a run.
         DataError: images that the graph does not take.
         SimulationError: a graph that is not converted, or more steps than it may run.
     """
+    if out is not None and is_main_process():
+        if any((out / name).exists() for name in ("recipe.toml", "ann.safetensors")):
+            raise FileError(f"--out {out}: it holds a run, whose metrics would be lost: choose another --out")
+        RunFolder(out).check()
     graph = load_graph(path)
     simulation, noise = read_later_sections(settings or [], graph.t_max or 1)
     _, test = load_own_data(dataset, options, graph.input.shape, graph.shapes[graph.readout.name][0])

@@ -40,7 +40,7 @@ def apply_setting(content: dict[str, Any], setting: str) -> None:
 
 def _is_text(key: str) -> bool:
     """Whether "none" is a word that this key may hold."""
-    return key in ("quantise.levels",)
+    return key in ("quantise.levels", "convert.limit", "limit")
 
 
 def explain_error(error: ValidationError) -> str:

@@ -17,6 +17,11 @@ from isospike.graph import SpikingGraph
 from isospike.metrics import TABLES, EnergyTable, RunLogs
 
 
+def describe_noise(noise: NoiseSection, seeds: Sequence[int]) -> dict[str, Any]:
+    """The section ``noise`` of the metrics."""
+    return {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)}
+
+
 def add_noise(test: Images, noise: NoiseSection, seed: int) -> Images:
     """The images with the noise of the recipe on their pixels."""
     if isinstance(test, ImageStream):
@@ -72,7 +77,7 @@ def measure_simulation(
         snn.update(settled=None, tau=graph.tau)
     sections = {
         "snn": snn,
-        "noise": {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)},
+        "noise": describe_noise(noise, seeds),
         "layers": summarise_layers(graph, runs),
         "activity": summarise_activity(graph, runs),
         "energy": summarise_energy(graph, runs, tables),

@@ -13,7 +13,7 @@ from isospike.conversion import METHODS, QuantisedAnn, convert
 from isospike.data import Images
 from isospike.errors import ConversionError, FileError
 from isospike.experiment.costs import SettlingCounter
-from isospike.experiment.measuring import add_noise, measure_simulation
+from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
 from isospike.experiment.own_settings import (
@@ -25,6 +25,7 @@ from isospike.experiment.own_settings import (
 )
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder
+from isospike.experiment.sections import NoiseSection
 from isospike.experiment.sharing import Advance, classify_together, verify_together
 from isospike.experiment.stages import Options
 from isospike.graph import Rectifier, SpikingGraph, load_graph, save_graph
@@ -96,6 +97,8 @@ class OwnRun:
         """Accuracy of the exact quantised ANN, in float32, and of the network as it came."""
         started = time.perf_counter()
         own, ann, test = self._open()
+        settings, noise = read_later_sections(self.settings, 1)
+        test = add_noise(test, noise, own.seed)
         captured = load_graph(self.folder.path / "captured.safetensors")
         device = self.options.device
         section: dict[str, Any] = {
@@ -108,7 +111,7 @@ class OwnRun:
         section["accuracy"] = section["accuracy_float32"]
         if not any(isinstance(node, Rectifier) for node in ann):
             follow = partial(self.advance, "evaluate")
-            reference, size = QuantisedAnn(ann, device), read_later_sections(self.settings, 1)[0].batch_size
+            reference, size = QuantisedAnn(ann, device), settings.batch_size
             section["accuracy"] = classify_together(reference, test, batch_size=size, device=device, follow=follow)
         return self._note("evaluate", started, own, {}, {"ann": section})
 
@@ -123,7 +126,7 @@ class OwnRun:
             test,
             settings,
             noise,
-            seeds=[own.seed + number for number in range(noise.seeds)],
+            seeds=_list_seeds(own, noise),
             device=self.options.device,
             follow=partial(self.advance, "simulate"),
             tables=read_energy(self.settings),
@@ -176,6 +179,9 @@ class OwnRun:
     ) -> dict[str, Any]:
         """Write a stage's findings into the metrics; every process returns when they are there."""
         seconds = time.perf_counter() - started
+        if stage == "verify":
+            noise = read_later_sections(self.settings, 1)[1]
+            sections = {"noise": describe_noise(noise, _list_seeds(own, noise)), **sections}
         facts = {
             "recipe": None,
             "dataset": own.dataset or (self.options.data.name if self.options.data else None),
@@ -188,6 +194,11 @@ class OwnRun:
             self.folder.merge_metrics(facts, stage, seconds, sections)
         wait_for_others()
         return self.folder.read_metrics()
+
+
+def _list_seeds(own: OwnNetwork, noise: NoiseSection) -> list[int]:
+    """The seeds of the noise."""
+    return [own.seed + number for number in range(noise.seeds)]
 
 
 class _Captured(nn.Module):

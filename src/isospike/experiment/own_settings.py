@@ -58,7 +58,7 @@ class OwnNetwork:
     """What ``isospike convert --model`` is told.
 
     Attributes:
-        model: ``FILE.py:function``.
+        model: ``FILE.py:function``, or ``FILE.onnx``, of which nothing is run.
         weights: a file of tensors; None keeps what the function gives.
         in_shape: (channel, height, width) of the images.
         pixels: how they enter the network; None for ``p / 255``, or as its own ``Pixels`` say.
@@ -149,7 +149,7 @@ def _read_later(settings: list[str], steps: int) -> _Later:
 
 
 def check_options(method: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """A method's options, as they were given, and with the seed where it draws images.
+    """A method's options, those that were given, and with the seed where it draws images.
 
     Raises:
         ConversionError: an unknown method, an unknown option, or a value that it cannot have.
@@ -161,8 +161,10 @@ def check_options(method: str, options: dict[str, Any], seed: int) -> dict[str, 
     for name in options:
         if name not in known:
             raise ConversionError(f"--set {name}: {method} has no such option; expected one of {', '.join(known)}")
+    options = {name: None if value == "none" else value for name, value in options.items()}
     try:
-        TypeAdapter(config).validate_python(options)
+        checked = TypeAdapter(config).validate_python(options)
     except ValidationError as error:
         raise ConversionError(f"--set {explain_error(error)}") from error
-    return {**({"seed": seed} if "seed" in known else {}), **options}
+    taken = {name: getattr(checked, name) for name in options}
+    return {**({"seed": seed} if "seed" in known else {}), **taken}

@@ -119,6 +119,10 @@ def change_recipe(recipe: Recipe, settings: list[str]) -> Recipe:
                 f"--set {setting}: a trained network keeps its {section}: settings of {', '.join(_LATER_SECTIONS)} can "
                 "still be changed; for another network 'isospike train' into another --out"
             )
+        if setting.partition("=")[0] == "noise.training_drop":
+            raise RecipeError(
+                f"--set {setting}: a trained network keeps the spikes that it lost: 'isospike train' into another --out"
+            )
     content = dump_recipe(recipe)
     for setting in settings:
         apply_setting(content, setting)

@@ -8,8 +8,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import torch
+
 from isospike.data import ImageSet
-from isospike.errors import FileError, IsospikeError, RecipeError
+from isospike.errors import FileError, GraphError, IsospikeError, RecipeError, SimulationError
 from isospike.experiment.sharing import Advance
 from isospike.experiment.stresses import STRESSES, Scene, Stress
 from isospike.experiment.summaries import Counting, collect_logs, summarise_logs, summarise_seeds
@@ -17,6 +19,7 @@ from isospike.experiment.tallies import tally
 from isospike.files import read_json, write_json, write_text
 from isospike.graph import SpikingGraph
 from isospike.simulator import simulate
+from isospike.simulator.interference import check_faults
 
 FORMAT, VERSION = "isospike.robustness", 1
 CONFIDENCE = 0.95
@@ -72,6 +75,21 @@ def make_plan(
         )
     pairs = tuple((stress, stress.order(severities or stress.severities)) for stress in chosen)
     return Plan(pairs, seeds, steps, **options)
+
+
+def list_possible(graph: SpikingGraph) -> tuple[list[str], list[str]]:
+    """The faults that this graph can have, and those that it cannot have with the reason: floats have no bits that flip
+    alone, and no range to saturate at."""
+    scene = Scene(graph, torch.zeros((1, *graph.input.shape), dtype=torch.uint8))
+    possible, others = [], []
+    for name, stress in STRESSES.items():
+        try:
+            check_faults(graph, stress.apply(scene, stress.severities[0], 0).faults)
+        except (GraphError, SimulationError) as error:
+            others.append(f"{name}: {error}")
+        else:
+            possible.append(name)
+    return possible, others
 
 
 def measure_robustness(
@@ -132,7 +150,7 @@ def _check(plan: Plan, scene: Scene) -> None:
     for stress, severities in plan.stresses:
         for severity in severities:
             try:
-                stress.apply(scene, severity, 0)
+                check_faults(scene.graph, stress.apply(scene, severity, 0).faults)
             except IsospikeError as error:
                 _, found, rest = str(error).partition(": expected ")
                 text = f"--severities {severity:g}: {stress.name}: expected {rest}"

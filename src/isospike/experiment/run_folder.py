@@ -1,6 +1,7 @@
 """The run folder: what a run leaves on disk, each file whole."""
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from isospike.networks import Network
 
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
 
-_STALE_AFTER = {"convert": ("snn", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")}
+_MEASURED = ("snn", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")
+_STALE_AFTER = {"convert": (*_MEASURED, "c")}
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
-            for place in missing:
-                place.rmdir()
+            with suppress(OSError):  # another command may have put something there meanwhile
+                for place in missing:
+                    place.rmdir()
         except OSError as error:
             raise FileError(
                 f"--out {self.path}: cannot be written ({error.strerror or error}); expected a folder, or a place for "
@@ -136,8 +139,10 @@ class RunFolder:
         path = self.path / "metrics.json"
         metrics = read_json(path) if path.is_file() else {}
         stale: tuple[str, ...] = _STALE_AFTER.get(stage, ())
-        if stage == "simulate" and metrics.get("noise") != sections.get("noise"):
-            stale = ("verify",)
+        if stage == "verify" and "noise" in metrics:  # a simulation has the first word
+            sections = {key: value for key, value in sections.items() if key != "noise"}
+        if stage == "simulate" and "noise" in metrics and metrics["noise"] != sections.get("noise"):
+            stale = ("verify", "loss")
         metrics = {key: value for key, value in metrics.items() if key not in stale}
         by_stage = {**metrics.get("stage_seconds", {}), stage: round(seconds, 2)}
         metrics.update(

@@ -63,7 +63,9 @@ def gather_material(folder: RunFolder, options: Options) -> Material:
         own = read_own_network(folder)
         classes = graph.shapes[graph.readout.name][0]
         test = load_own_data(own.dataset, options, graph.input.shape, classes)[1]
-        settings, noise = read_later_sections([], int(folder.read_metrics().get("steps") or graph.t_max or 1))
+        metrics = folder.read_metrics()
+        settings, _ = read_later_sections([], int(metrics.get("steps") or graph.t_max or 1))
+        noise = NoiseSection(**{key: value for key, value in (metrics.get("noise") or {}).items() if key != "seeds"})
         return Material(graph, digest, hold_images(test), settings, noise, own.seed)
     if not (folder.path / "recipe.toml").is_file():
         raise FileError(f"{folder.path}: no recipe.toml, which says on what images the network is tested")

@@ -1,6 +1,6 @@
 """The sections of a recipe, each checked strictly."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -90,7 +90,7 @@ class ConvertSection(Section):
     Attributes:
         method: a key of ``isospike.conversion.METHODS``.
         t_max: the most time steps that the graph may run.
-        limit: the most spikes of a neuron in a step (counting).
+        limit: the most spikes of a neuron in a step (counting); "none" for as many as there are levels.
         percentile: of activations, for thresholds (percentile, opi).
         norm: how many training images are measured (percentile, opi, calibrated).
         tau: steps before those that count (srp).
@@ -103,7 +103,7 @@ class ConvertSection(Section):
 
     method: str
     t_max: int = Field(ge=1)
-    limit: int | None = Field(default=None, ge=1)
+    limit: Annotated[int, Field(ge=1)] | Literal["none"] | None = None
     percentile: float | None = Field(default=None, ge=0, le=100)
     norm: int | None = Field(default=None, ge=1)
     tau: int | None = Field(default=None, ge=1)
@@ -116,7 +116,8 @@ class ConvertSection(Section):
     @property
     def given(self) -> dict[str, Any]:
         """The options that are given, by name; the method has defaults for the others."""
-        return {name: value for name, value in self.model_dump(exclude={"method"}).items() if value is not None}
+        given = {name: value for name, value in self.model_dump(exclude={"method"}).items() if value is not None}
+        return {name: None if value == "none" else value for name, value in given.items()}
 
 
 class SimulateSection(Section):

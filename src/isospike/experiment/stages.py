@@ -15,7 +15,8 @@ from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import SettlingCounter
-from isospike.experiment.measuring import add_noise, measure_simulation
+from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
+from isospike.experiment.precautions import check_conversion, check_training
 from isospike.experiment.provenance import describe_machine
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
@@ -74,6 +75,7 @@ class Experiment:
     def train(self, on_epoch: Callable[[EpochReport], None] | None = None) -> None:
         """Train the network, or go on where an interrupted training stopped; write recipe and model."""
         recipe, started = self.recipe, time.perf_counter()
+        check_training(self.folder, recipe)
         train_images, _ = self._load()
         torch.manual_seed(recipe.seed)
         model = recipe.build()
@@ -100,11 +102,12 @@ class Experiment:
             "seconds": round(seconds, 2),
             "machine": describe_machine(self.options.device),
         }
-        self._note("train", started, {"training": section})
+        self._note("train", min(started, time.perf_counter() - seconds), {"training": section})
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracy of the network: the exact quantised ANN's, and PyTorch's in float32 beside it."""
         started = time.perf_counter()
+        check_conversion(self.folder, self.recipe)
         test = self._test_images()
         model = self._read_model()
         seeds = self.recipe.noise_seeds if self.recipe.noise.input else [self.recipe.seed]
@@ -156,6 +159,7 @@ class Experiment:
         """Run the spiking network over the test images and note accuracy, spikes, SOPs and settling per step."""
         started = time.perf_counter()
         self._require_levels()
+        check_conversion(self.folder, self.recipe)
         test, graph = self._test_images(), self.folder.read_graph()
         logs, sections = measure_simulation(
             graph,
@@ -272,6 +276,8 @@ class Experiment:
     def _note(self, stage: str, started: float, sections: dict[str, Any]) -> dict[str, Any]:
         """Write a stage's findings into the metrics; every process returns when they are there."""
         seconds = time.perf_counter() - started
+        if stage == "verify":
+            sections = {"noise": describe_noise(self.recipe.noise, self.recipe.noise_seeds), **sections}
         if is_main_process():
             self.folder.write_recipe(self.recipe)  # with the settings of this stage, so that file and metrics agree
             self.folder.update_metrics(self.recipe, stage, seconds, sections)

@@ -100,7 +100,7 @@ class Description:
 def describe(graph: SpikingGraph) -> Description:
     """Shapes, neurons, synapses, weights, thresholds and membranes of a graph, captured or converted."""
     counting = graph.is_converted and not graph.is_rate_coded
-    bits = count_membrane_bits(graph) if counting else {}
+    bits = count_membrane_bits(graph) if graph.is_converted else {}
     nodes = tuple(_describe(graph, node, bits.get(node.name)) for node in graph)
     widest = [size for size in bits.values() if size is not None]
     return Description(

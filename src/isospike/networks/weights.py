@@ -9,7 +9,8 @@ from isospike.networks.activations import RoundTrip
 
 
 class QuantisedWeight(nn.Module):
-    """A weight that is forward ``scale * integers`` and backward the latent weight itself (straight-through)."""
+    """A weight that is forward ``scale * integers`` and backward the latent weight itself (straight-through), times a
+    slope where :meth:`round` gives one."""
 
     share = 1.0
     """How much of the weight is quantised, 0 to 1: the first part of a training may use the latent weight, at 0, or a
@@ -75,6 +76,10 @@ class Binary(QuantisedWeight):
     def __init__(self, centred: bool = False) -> None:
         super().__init__()
         self.centred = centred
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows, and what a checkpoint must agree with."""
+        return "centred" if self.centred else ""
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`QuantisedWeight`."""

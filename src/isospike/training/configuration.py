@@ -104,6 +104,7 @@ class TrainingConfig:
             ),
             ("small_side", self.small_side is None or self.small_side >= 1, "1 or more pixels, or none"),
             ("small_until", 0 <= self.small_until < 1, "a fraction, 0 to below 1"),
+            ("small_until", self.small_side is None or self.small_until > 0, "a share above 0, for train.small_side"),
             ("average", 0 <= self.average < 1, "a decay, 0 to below 1"),
             ("distil", 0 <= self.distil <= 1, "a share, 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "a positive number"),

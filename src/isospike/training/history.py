@@ -10,7 +10,8 @@ class EpochReport:
     Arguments:
         epoch: its number, 1 to ``epochs``.
         epochs: how many there are.
-        loss: mean cross-entropy over its steps, with label smoothing and augmentation, in nats.
+        loss: mean over its steps, in nats: cross-entropy with label smoothing, and with ``train.distil`` that share of
+            the distance to the teacher's answers.
         learning_rate: of its last step.
         seconds: wall time.
         images_per_second: over all processes together.

@@ -70,7 +70,7 @@ def train(
         FileError: a checkpoint that cannot be read or written whole.
     """
     accelerator = start_accelerator(device, config.precision)
-    _check_sizes(data, config, accelerator)
+    _check_sizes(model, data, config, accelerator)
     _check_teacher(teacher, config)
     run = describe_run(model, config, augmentation, data, teacher)
     model.to(accelerator.device)
@@ -173,14 +173,15 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
 
 def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate: float, progress: float) -> Tensor:
     accelerator, objective, config = session.accelerator, session.objective, session.config
-    images = _vary(session, batch, generator, progress)
+    whole = _vary(session, batch, generator)
+    images = _arrange(session.reduction.apply(whole, progress), config)
     parts = min(config.accumulation, len(images))
-    slices = list(zip(images.tensor_split(parts), batch.images.labels.tensor_split(parts), strict=True))
+    pieces = (tensor.tensor_split(parts) for tensor in (images, whole, batch.images.labels))
     total = torch.zeros((), device=images.device)
-    for number, (some, labels) in enumerate(slices, start=1):
+    for number, (some, shown, labels) in enumerate(zip(*pieces, strict=True), start=1):
         # processes exchange gradients with the last slice only
-        with accelerator.no_sync(objective) if number < len(slices) else nullcontext():
-            loss = objective(some, labels, ask_teacher(session.teacher, some, accelerator))
+        with accelerator.no_sync(objective) if number < parts else nullcontext():
+            loss = objective(some, labels, ask_teacher(session.teacher, shown, accelerator))
             accelerator.backward(loss)
         total += loss.detach()
     if config.gradient_clip is not None:
@@ -194,11 +195,10 @@ def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate:
     return total
 
 
-def _vary(session: _Session, batch: Batch, generator: torch.Generator, progress: float) -> Tensor:
-    """The images of a batch as the network sees them in training."""
+def _vary(session: _Session, batch: Batch, generator: torch.Generator) -> Tensor:
+    """The images of a batch, whole, as training varies them."""
     images = augment(batch.images.images, session.augmentation, generator, batch.mirrored)
-    images = session.reduction.apply(images, progress)
-    return _place_channels_last(images) if session.config.channels_last else images
+    return _arrange(images, session.config)
 
 
 def _take_average(session: _Session, average: AveragedModel) -> None:
@@ -206,7 +206,7 @@ def _take_average(session: _Session, average: AveragedModel) -> None:
     generator = seed_from(
         torch.Generator(accelerator.device), config.seed, config.epochs, accelerator.process_index + 1
     )
-    whole = (_vary(session, batch, generator, 1.0) for batch in islice(session.feed.read(config.epochs), _MEASURED))
+    whole = (_vary(session, batch, generator) for batch in islice(session.feed.read(config.epochs), _MEASURED))
     batches = (some for images in whole for some in images.tensor_split(min(config.accumulation, len(images))))
     with torch.random.fork_rng([accelerator.device] if accelerator.device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
@@ -215,9 +215,12 @@ def _take_average(session: _Session, average: AveragedModel) -> None:
     share_buffers(accelerator, session.model)
 
 
-def _place_channels_last(images: Tensor) -> Tensor:
-    """Images with the channels innermost in memory. One channel is innermost however it is placed, but PyTorch then
-    takes the strides that say so for the other layout, and every later operation pays for two layouts that meet."""
+def _arrange(images: Tensor, config: TrainingConfig) -> Tensor:
+    """Images with the channels innermost in memory, where the training wants them so. One channel is innermost however
+    it is placed, but PyTorch then takes the strides that say so for the other layout, and every later operation pays
+    for two layouts that meet."""
+    if not config.channels_last:
+        return images
     placed = images.contiguous(memory_format=torch.channels_last)
     _, channels, height, width = placed.shape
     return placed.as_strided(placed.shape, (channels * height * width, 1, width * channels, channels))
@@ -255,7 +258,7 @@ def _check_teacher(teacher: nn.Module | None, config: TrainingConfig) -> None:
         )
 
 
-def _check_sizes(data: Images, config: TrainingConfig, accelerator: Accelerator) -> None:
+def _check_sizes(model: nn.Module, data: Images, config: TrainingConfig, accelerator: Accelerator) -> None:
     if len(data) < config.batch_size:
         raise TrainingError(
             f"train.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
@@ -271,6 +274,11 @@ def _check_sizes(data: Images, config: TrainingConfig, accelerator: Accelerator)
         raise TrainingError(
             f"train.batch_size: got {config.batch_size} for {accelerator.num_processes} processes, expected an "
             "image or more for each: raise it"
+        )
+    if smallest == 1 and any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+        raise TrainingError(
+            f"train.batch_size: got {config.batch_size} for {accelerator.num_processes} processes, expected 2 images "
+            "or more for each, as BatchNorm behind a dense layer needs: raise it"
         )
 
 

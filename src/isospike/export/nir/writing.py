@@ -55,7 +55,7 @@ def export_nir(
     How much that costs, :func:`isospike.export.nir.read_nir` measures.
 
     Args:
-        graph: from ``percentile`` or ``qcfs``.
+        graph: from ``percentile``, ``opi``, ``calibrated`` or ``qcfs``.
         path: an HDF5 file, replaced where it is there.
         pool: "sum" (SumPool2d, as norse and sinabs know it) or "average" (AvgPool2d, as SpikingJelly does; norse and
             sinabs leave it out without a word).

@@ -1,0 +1,49 @@
+"""What a run folder holds already, before a command adds to it."""
+
+from isospike.errors import FileError, RecipeError
+from isospike.experiment.recipe import Recipe
+from isospike.experiment.run_folder import RunFolder
+from isospike.training.checkpoints import INDEX
+
+
+def check_training(folder: RunFolder, recipe: Recipe) -> None:
+    """A training may begin in this folder, or go on: no network of one's own is lost, and no other recipe's training
+    goes on under this one's name.
+
+    Raises:
+        FileError: the folder holds a network of one's own.
+        RecipeError: a training that began with other weights or quantisation, of which a checkpoint does not tell.
+    """
+    if not (folder.path / "recipe.toml").is_file():
+        if (folder.path / "ann.safetensors").is_file():
+            raise FileError(f"{folder.path}: it holds a network of one's own: choose another --out")
+        return
+    if not (folder.training / INDEX).is_file():
+        return
+    before = folder.read_recipe()
+    for key, old, new in (
+        *((f"quantise.{name}", old, getattr(recipe.quantise, name)) for name, old in vars(before.quantise).items()),
+        ("network.initial", before.network.initial, recipe.network.initial),
+    ):
+        if old != new:
+            raise RecipeError(
+                f"{key}: got {new}, but the training in {folder.training} began with {old}: give the same, or another "
+                "--out, or delete that folder"
+            )
+
+
+def check_conversion(folder: RunFolder, recipe: Recipe) -> None:
+    """What is measured of the network that is there goes by the name of no other conversion.
+
+    Raises:
+        RecipeError: an option of the method that it was not converted with.
+    """
+    if not (folder.path / "recipe.toml").is_file():
+        return
+    for name, old in folder.read_recipe().convert.model_dump(exclude={"t_max"}).items():
+        new = getattr(recipe.convert, name)
+        if old != new:
+            raise RecipeError(
+                f"convert.{name}: got {new}, but the network in {folder.path} was converted with {old}: run 'isospike "
+                "convert' with that setting first"
+            )
