@@ -106,7 +106,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         ) from error
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    return tensors, dict(header.get("__metadata__", {}))
+    return tensors, dict(header.get("__metadata__") or {})
 
 
 def _check_size(path: Path) -> None:

@@ -212,3 +212,13 @@ def test_training_again_keeps_the_time_that_training_took(folder: Path) -> None:
     assert run(["train", "digits", "--out", str(folder), *QUICK]) == 0
     metrics = RunFolder(folder).read_metrics()
     assert metrics["stage_seconds"]["train"] >= metrics["training"]["seconds"]
+
+
+def test_a_network_without_hidden_layers(tmp_path: Path) -> None:
+    settings = ["--set", "network.notation=P2", "--set", "network.pool=avg", "--set", "train.epochs=1"]
+    assert run(["run", "digits", "--out", str(tmp_path), "--limit", "30", *settings]) == 0
+    metrics = RunFolder(tmp_path).read_metrics()
+    assert metrics["verify"]["mismatches"] == 0
+    assert metrics["activity"]["neurons"] == 0
+    assert metrics["snn"]["accuracy"][-1] == metrics["ann"]["accuracy"]
+    assert run(["stress", str(tmp_path), "--limit", "5", "--seeds", "1"]) == 0

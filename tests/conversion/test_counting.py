@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from isospike.conversion import QuantisedAnn, convert, verify
+from isospike.conversion.forms import turn_weights
 from isospike.errors import ConversionError
 from isospike.files import read_tensors, write_tensors
 from isospike.graph import (
     Add,
+    AveragePool,
     Concatenate,
     Convolution,
     CountingNeuron,
@@ -375,3 +377,46 @@ def test_integer_sums_beside_a_float_branch_are_not_rounded(limit: int | None) -
     graph = convert(ann, "counting", t_max=600, limit=limit)
     found = verify(graph, ann, images, "counting", limit=limit)
     assert (found.mismatches, found.unsettled) == (0, 0)
+
+
+@pytest.mark.parametrize("method", ["counting", "scatter-gather"])
+def test_a_weight_of_minus_128_can_be_turned(method: str) -> None:
+    """u = -128 x, z = -u / 64 = 2 x: as int8, 128 would be -128 again."""
+    ann = chain(
+        pixels(1, 1, 2),
+        Flatten("flatten", ()),
+        Dense("dense", (), np.array([[-128, 0], [127, -128]], dtype=np.int8)),
+        norm("norm", [-1, -1], [0, 0], [0, 0], [64, 64]),
+        levels("neuron", 9),
+        Dense("classifier", (), whole([[1, 0], [0, 1]])),
+        Readout("readout", (), real([0, 0])),
+    )
+    graph = convert(ann, method)
+    assert verify(graph, ann, image([[3, 4]]), method).is_equal
+    assert simulate(graph, image([[3, 4]])).logits[-1, 0].tolist() == [6, 2]
+
+
+def test_weights_keep_their_type_where_it_holds_them() -> None:
+    narrow, signs = np.array([[-127, 127], [1, 0]], dtype=np.int8), whole([-1, 0])
+    assert turn_weights(narrow, signs).dtype == np.int8
+    assert turn_weights(narrow, signs).tolist() == [[127, -127], [0, 0]]
+    assert turn_weights(np.array([[-128]], dtype=np.int8), whole([-1])).dtype == np.int16
+    assert turn_weights(np.array([[200]], dtype=np.uint8), whole([-1])).tolist() == [[-200]]
+    assert turn_weights(real([[0.5], [2]]), signs).tolist() == [[-0.5], [0]]
+
+
+def test_a_constant_beyond_all_gains_is_refused() -> None:
+    ann = chain(
+        pixels(1, 2, 2),
+        Convolution("conv", (), whole([[[[1]]]])),
+        levels("neuron", 4),
+        norm("norm", [1e-25], [1.0], [0.0], [1.0]),
+        AveragePool("pool", (), (2, 2), (1, 1), (1, 1)),
+        Convolution("next", (), whole([[[[1]]]])),
+        levels("next.neuron", 4),
+        Flatten("flatten", ()),
+        Dense("classifier", (), whole([[1] * 9])),
+        Readout("readout", (), real([0])),
+    )
+    with pytest.raises(ConversionError, match=r"more than 2\^63 times .* prune"):
+        convert(ann, "counting")

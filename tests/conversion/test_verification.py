@@ -176,9 +176,10 @@ def test_another_method_is_found() -> None:
 
 
 def test_unsettled_images_are_counted_apart() -> None:
-    graph = convert(MODEL, "all-integer", t_max=2)
-    found = verify(graph, MODEL, IMAGES, "all-integer")
-    assert found.unsettled > 0
+    model = _network(bound=12)
+    graph = convert(model, "all-integer", t_max=12)
+    found = verify(graph, model, IMAGES, "all-integer")
+    assert 0 < found.unsettled < found.images
     assert found.settled_by is None
     assert found.mismatches == 0
     assert found.is_equal
@@ -220,3 +221,11 @@ def test_wrong_images_are_refused() -> None:
         verify(GRAPH, MODEL, IMAGES[:0], "all-integer")
     with pytest.raises(SimulationError, match="images: expected uint8"):
         verify(GRAPH, MODEL, IMAGES.float(), "all-integer")
+
+
+def test_where_nothing_was_compared_nothing_is_proved() -> None:
+    graph = convert(MODEL, "all-integer", t_max=1)
+    found = verify(graph, MODEL, IMAGES, "all-integer", t_max=1)
+    assert found.unsettled == found.images
+    assert found.mismatches == 0
+    assert not found.is_equal

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from isospike import engine
-from isospike.engine import native_module
+from isospike.engine import native_module, running
 from isospike.errors import FileError, GraphError, SimulationError
 from isospike.graph import Add, CountingNeuron, Node, SpikingGraph, load_graph, save_graph
 from tests.engine.graphs import GraphBuilder
@@ -171,3 +171,12 @@ def test_damaged_file(graph: SpikingGraph, tmp_path: Path) -> None:
         assert str(path) in str(error)
     else:
         assert record.logits.shape == expected.logits.shape
+
+
+@needs_native
+def test_engines_of_many_graphs_are_not_kept(graph: SpikingGraph) -> None:
+    for _ in range(5):
+        engine.run(replace(graph), IMAGES, 2)
+    assert len(running._ready) <= 2
+    assert running.prepare(graph, 2) is running.prepare(graph, 2)
+    assert running.prepare(graph, 2) is not running.prepare(graph, 3)

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from isospike import engine, simulate
 from isospike.engine import EngineRecord
-from isospike.graph import CountingNeuron, Flatten, MaxPool, SpikingGraph
+from isospike.graph import (
+    Concatenate,
+    Convolution,
+    CountingNeuron,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool,
+    Node,
+    Readout,
+    SpikingGraph,
+)
 from isospike.simulator import Simulation
 from tests.engine.graphs import GraphBuilder, fits, graphs
 
@@ -153,3 +164,30 @@ def test_random_graphs_are_awake() -> None:
 
     look()
     assert min(seen.values()) >= 5, seen
+
+
+def test_neurons_in_another_order_than_their_synapses() -> None:
+    ternary = np.random.default_rng(0).choice(np.array([-1, 0, 1], dtype=np.int8), (3, 2, 3, 3))
+
+    def neuron(name: str, source: str, channels: int, levels: int) -> CountingNeuron:
+        threshold = np.arange(1, channels + 1)
+        return CountingNeuron(name, (source,), threshold, np.full(channels, 2), 0, levels, 1)
+
+    nodes: tuple[Node, ...] = (
+        Input("pixels", (), (1, 6, 6), 1, np.array([100])),
+        Convolution("encoder", ("pixels",), np.array([[[[1]]], [[[-1]]]], dtype=np.int8)),
+        neuron("spikes", "encoder", 2, 9),
+        Convolution("one", ("spikes",), ternary, padding=(1, 1)),
+        Convolution("other", ("spikes",), np.concatenate([ternary, -ternary]), padding=(1, 1)),
+        neuron("other.neuron", "other", 6, 5),
+        MaxPool("pool", ("other.neuron",), (2, 2), (2, 2), limit=1),
+        neuron("one.neuron", "one", 3, 7),
+        MaxPool("one.pool", ("one.neuron",), (2, 2), (2, 2), limit=1),
+        Concatenate("both", ("one.pool", "pool")),
+        Flatten("flatten", ("both",)),
+        Dense("classifier", ("flatten",), np.ones((2, 81), dtype=np.int8)),
+        Readout("readout", ("classifier",), np.zeros(2, dtype=np.int64)),
+    )
+    graph = SpikingGraph(nodes, 20)
+    images = np.random.default_rng(1).integers(0, 256, (5, 1, 6, 6), dtype=np.uint8)
+    compare(graph, images, 20)

@@ -1,13 +1,16 @@
 """Recipes: every built-in one, settings, and the way back through TOML."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from isospike.data.sources import SOURCES
 from isospike.errors import RecipeError
 from isospike.experiment import RunFolder, list_recipes, load_recipe
-from isospike.networks import LevelActivation
+from isospike.experiment.keys import list_keys
+from isospike.networks import ARCHITECTURES, LevelActivation
 
 PUBLISHED = {
     "all-integer-mnist": ("32C5-P2-64C5-P2-1000", "valid", "all-integer", "ternary", "int8", None, Fraction(1), 4),
@@ -156,3 +159,25 @@ def test_energy_constants_that_cannot_be(setting: str, words: str) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe("digits", [setting])
     assert words in str(caught.value)
+
+
+def test_every_key_is_documented() -> None:
+    sections = re.split(r"^## ", (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(), flags=re.MULTILINE)
+    for key in list_keys():
+        section, _, last = key.rpartition(".")
+        titled = [part for part in sections if f"`[{section}]`" in part.partition("\n")[0]]
+        text = titled[0] if titled else sections[0]
+        assert f"`{last}`" in text or f"`{key}`" in text, key
+    notation = next(part for part in sections if part.startswith("`[network]`"))
+    assert all(f"`{name}`" in notation for name in ARCHITECTURES)
+    data = next(part for part in sections if part.startswith("`[data]`"))
+    assert all(f"`{name}`" in data for name in SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("2", {"limit": 2}), ('"none"', {"limit": None}), ("none", {"limit": None})]
+)
+def test_a_limit_of_none_is_as_many_as_there_are_levels(limit: str, expected: dict[str, object]) -> None:
+    recipe = load_recipe("digits", ["convert.method=counting", f"convert.limit={limit}"])
+    assert recipe.convert.given == {**expected, "t_max": 64}
+    assert load_recipe("digits", ["convert.method=counting"]).convert.given.keys() == {"t_max"}

@@ -80,6 +80,12 @@ def test_our_reader_obeys_nir() -> None:
     assert fire(0.25, time_step=2.0) == fire(0.5)
 
 
+def test_a_graph_without_output_is_refused() -> None:
+    graph = nir.NIRGraph({"input": nir.Input({"input": np.array([1])})}, [], type_check=False)
+    with pytest.raises(ExportError, match="no Output node"):
+        NirNetwork(graph)
+
+
 def test_v_reset_can_be_left_out(tmp_path: Path) -> None:
     import h5py
 

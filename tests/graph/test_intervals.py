@@ -223,3 +223,25 @@ def test_every_problem_fits_its_container() -> None:
             bits = count_membrane_bits(graph)[name]
             assert bits is not None
             assert -(2 ** (bits - 1)) <= interval.low.min() <= interval.high.max() < 2 ** (bits - 1)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.int64])
+def test_an_offset_of_any_type(kind: type) -> None:
+    graph = _layer(np.ones((2, 3)), offset=100)
+    (first, *others) = graph
+    assert isinstance(first, Input)
+    narrow = replace(first, offset=first.offset.astype(kind))
+    bounds = bound_signals(SpikingGraph((narrow, *others), graph.t_max), 9)["pixels"]
+    assert (bounds.low.tolist(), bounds.high.tolist(), bounds.magnitude.tolist()) == ([-100], [155], [155])
+
+
+@pytest.mark.parametrize(("offset", "low", "high"), [(300, -300, 0), (-5, 0, 260)])
+def test_padding_is_within_bounds_whatever_the_offset(offset: int, low: int, high: int) -> None:
+    bounds = bound_signals(_layer(np.ones((2, 3)), offset=offset), 9)["pixels"]
+    assert (bounds.low.tolist(), bounds.high.tolist()) == ([low], [high])
+
+
+def test_sums_beyond_64_bits_are_refused() -> None:
+    wide = np.full((2, 3), 2**60)
+    with pytest.raises(GraphError, match="may need more than 64 bits"):
+        bound_signals(_layer(wide), 9)

@@ -15,6 +15,7 @@ from isospike.graph import (
     CountingNeuron,
     Dense,
     Flatten,
+    Input,
     MaxPool,
     Node,
     Readout,
@@ -162,3 +163,23 @@ def test_nodes_tell_arrays_from_settings() -> None:
         "padding": (0, 0),
         "limit": None,
     }
+
+
+def test_ends_are_at_the_ends() -> None:
+    ends = [Input("pixels", (), (1, 1, 2), 1, np.array([0])), Flatten("flatten", ("pixels",))]
+    readout = Readout("readout", ("flatten",), np.array([0, 0]))
+    with pytest.raises(GraphError, match="early: expected a Readout only at an end"):
+        SpikingGraph((*ends, Readout("early", ("flatten",), np.array([0, 0])), readout))
+    with pytest.raises(GraphError, match=r"readout: expected one logit for each class, got the shape \(1, 1, 2\)"):
+        SpikingGraph((ends[0], Readout("readout", ("pixels",), np.array([0]))))
+
+
+def test_a_pool_is_padded_by_half_its_window_at_most() -> None:
+    nodes = (
+        Input("pixels", (), (1, 4, 4), 1, np.array([0])),
+        MaxPool("pool", ("pixels",), (2, 2), (2, 2), (2, 0)),
+        Flatten("flatten", ("pool",)),
+        Readout("readout", ("flatten",), np.zeros(8)),
+    )
+    with pytest.raises(GraphError, match="pool: expected a padding of at most half the window"):
+        SpikingGraph(nodes)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from isospike.conversion import convert
 from isospike.errors import GraphError
-from isospike.graph import CountingNeuron, MaxPool, SpikingGraph
+from isospike.graph import Convolution, CountingNeuron, Dense, Flatten, MaxPool, Readout, SpikingGraph
 from isospike.metrics import bound_latency, summarise_settling
 from isospike.networks import Quantisation, build_network
 from isospike.simulator import simulate
 from tests.branched_graphs import branched_graphs
 from tests.metrics.worked import IMAGE, build_worked
-from tests.problems import PROBLEMS
+from tests.problems import PROBLEMS, chain, levels, pixels, real, whole
 from tests.random_networks import random_images
 
 
@@ -50,6 +50,25 @@ def test_a_table_of_thresholds_bounds_too() -> None:
     table = torch.tensor([[1, 5, 30, 99]] * 4).numpy()  # 36 passes three of them
     node = replace(graph["hidden.neuron"], threshold=table, step=None)
     assert bound_latency(SpikingGraph(tuple(node if n.name == node.name else n for n in graph), 4)) == 4 + 2
+
+
+def test_a_pool_of_pixels_may_have_to_fall() -> None:
+    # pixels are -200 to 55: at one spike a step the tracker needs 200 steps, from step 1 on
+    ann = chain(
+        pixels(1, 2, 2, offset=200),
+        MaxPool("pool", (), (2, 2), (2, 2)),
+        Convolution("conv", (), whole([[[[-1]]]])),
+        levels("neuron", 1),
+        Flatten("flatten", ()),
+        Dense("classifier", (), whole([[1]])),
+        Readout("readout", (), real([0])),
+    )
+    graph = convert(ann, "counting", t_max=250)
+    bound = bound_latency(graph)
+    assert bound is not None and bound >= 200
+    settled = simulate(graph, torch.zeros(1, 1, 2, 2, dtype=torch.uint8)).settled[:, 0]
+    assert int(settled.int().argmax()) + 1 <= bound
+    assert not settled[150]
 
 
 def test_no_bound_for_rates_and_none_for_anns() -> None:

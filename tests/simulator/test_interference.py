@@ -111,6 +111,16 @@ def test_an_image_with_spikes_on_their_way_has_not_settled() -> None:
     assert read(late) == hold(0, 0, 0, 1)
 
 
+def test_a_late_spike_that_has_just_set_out_has_not_arrived() -> None:
+    late = [DelayedSpikes(1.0, nodes=("encoder.neuron",), steps=3)]
+    runs = [
+        simulate(build_sum(), image([[0, 1]]), STEPS, faults=late, propagation="layer-per-step", early_stop=stop)
+        for stop in (True, False)
+    ]
+    assert torch.equal(runs[0].logits, runs[1].logits)
+    assert runs[0].logits[-1, 0, 0] == 1
+
+
 def test_dead_neurons_never_fire() -> None:
     dead = run(DeadNeurons(1.0))
     assert sum(int(spikes.sum()) for spikes in dead.positive.values()) == 0
@@ -295,8 +305,8 @@ def test_what_is_refused() -> None:
                 make(share)
     with pytest.raises(SimulationError, match="at least 1 step"):
         DelayedSpikes(0.5, steps=0)
-    for bits in (1, 2.5, True):
-        with pytest.raises(SimulationError, match="at least 2 bits"):
+    for bits in (1, 2.5, True, 64):
+        with pytest.raises(SimulationError, match="expected 2 to 63 bits"):
             SaturatedMembranes(bits)  # type: ignore[arg-type]
     network = build_network("4C3", (1, 8, 8), 3, Quantisation(levels="qcfs", count=4, threshold=2.0)).eval()
     pictures = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isospike.errors import SimulationError
 from isospike.graph import CountingNeuron, MaxPool
 from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
 from tests.problems import real, whole
@@ -110,3 +111,9 @@ def test_float_thresholds_match_fractions_on_exact_floats() -> None:
         for v, theta, delta, count in zip(row, first, step, counts, strict=True):
             exact = ((Fraction(v) - Fraction(theta)) / Fraction(delta)).__floor__() + 1
             assert count == min(max(exact, 0), 20)
+
+
+def test_a_table_that_falls_is_refused() -> None:
+    node = CountingNeuron("neuron", (), np.array([[3, 2]]), None, 0, 2, 1)
+    with pytest.raises(SimulationError, match=r"neuron\.threshold: expected a table that rises"):
+        make_thresholds(node, 2, torch.int64, 8, torch.device("cpu"))

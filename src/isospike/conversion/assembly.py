@@ -8,6 +8,7 @@ import numpy as np
 
 from isospike.conversion.forms import Form, Term, share_units, to_floats
 from isospike.conversion.gains import round_gains
+from isospike.errors import ConversionError
 from isospike.graph import Add, CountingNeuron, Node, SpikingGraph
 from isospike.graph.intervals import Interval, add_interval, bound_potential
 from isospike.graph.shapes import Shape, infer_shape
@@ -86,7 +87,13 @@ class Assembly:
         rows = [term.gains for term in form.terms]
         channels = len(form.constant)
         if whole:
-            gains, shifts, units = round_gains(rows, form.constant if constant else None, span)
+            try:
+                gains, shifts, units = round_gains(rows, form.constant if constant else None, span)
+            except OverflowError as error:
+                raise ConversionError(
+                    f"{name}: a constant is more than 2^63 times what its channel is worth: prune channels whose gamma "
+                    "is nearly 0"
+                ) from error
         else:
             gains, units = np.stack([to_floats(row) for row in rows]), [Fraction(1)] * channels
             shifts = to_floats(form.constant) if constant else np.zeros(channels)

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from isospike.conversion.assembly import Assembly
-from isospike.conversion.forms import Form, Gains, Term, absorb_start, to_floats
+from isospike.conversion.forms import Form, Gains, Term, absorb_start, to_floats, turn_weights
 from isospike.conversion.gains import round_gains
 from isospike.conversion.integers import fit_thresholds
 from isospike.conversion.thresholds import Staircase, derive_staircases, list_steps
@@ -53,7 +53,9 @@ class Closing:
     def track(self, node: MaxPool, name: str, source: str, signs: Sequence[int]) -> str:
         """A tracker of the counts that ``source`` gives; the name that it gets."""
         turned = None if all(sign == 1 for sign in signs) else np.array(signs, dtype=np.int64)
-        limit = self.limit or self.most_levels
+        bound = self.assembly.intervals[source]  # of pixels or of sums of counts it is wider than any neuron's levels
+        reach = max(int(bound.high.max()), 0) - min(int(bound.low.min()), 0)
+        limit = self.limit or max(self.most_levels, reach)
         return self.assembly.add(replace(node, name=name, inputs=(source,), limit=limit, signs=turned))
 
     def _gather(self, node: Activation, form: Form) -> tuple[Term, list[Staircase]]:
@@ -89,8 +91,7 @@ class Closing:
         """Negate the weights of channels whose gain is below zero; clear those of constant channels."""
         synapses = self.assembly.nodes[chain[0]]
         if isinstance(synapses, Convolution | Dense):
-            sign = signs.astype(synapses.weight.dtype).reshape(-1, *[1] * (synapses.weight.ndim - 1))
-            self.assembly.change(replace(synapses, weight=synapses.weight * sign), chain[1:])
+            self.assembly.change(replace(synapses, weight=turn_weights(synapses.weight, signs)), chain[1:])
 
     def _set_thresholds(self, draft: CountingNeuron, staircases: list[Staircase], whole: bool) -> CountingNeuron:
         if not whole:

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from isospike.graph import BatchNorm, MaxPool
+from isospike.graph.nodes import is_integer
 
 Gains = list[Fraction]
 
@@ -110,3 +111,19 @@ def to_floats(gains: Gains) -> np.ndarray:
 
 def _multiply(gains: Gains, slopes: Gains) -> Gains:
     return [gain * slope for gain, slope in zip(gains, slopes, strict=True)]
+
+
+def turn_weights(weight: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Weights times 1, 0 or -1 per output channel, in their own type where it holds them: -128 as int8 has no negative.
+
+    Args:
+        weight: (out, ...), integers or floats.
+        signs: int64 (out,).
+    """
+    turned = weight * signs.reshape(-1, *[1] * (weight.ndim - 1))
+    if not is_integer(weight):
+        return turned
+    low, high = int(turned.min(initial=0)), int(turned.max(initial=0))
+    kinds = (weight.dtype, *map(np.dtype, (np.int8, np.int16, np.int32)))
+    fitting = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    return turned.astype(next(fitting, np.dtype(np.int64)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from isospike.conversion.forms import turn_weights
 from isospike.conversion.pool_order import pool_spikes
 from isospike.errors import ConversionError
 from isospike.graph import (
@@ -121,8 +122,7 @@ class RateConversion:
         else:
             weight, worth = _weigh_inputs(node, incoming), np.abs(scale)
         worth = np.where(worth > 0, worth, 1.0)  # a channel without input is all bias
-        signs = np.sign(scale).astype(weight.dtype)
-        weight = weight * signs.reshape(-1, *[1] * (weight.ndim - 1))
+        weight = turn_weights(weight, np.sign(scale).astype(np.int64))
         self._emit(replace(node, weight=weight, scale=None, bias=_or_none(bias / worth)), worth)
 
     def _convert_norm(self, node: BatchNorm) -> None:

@@ -46,8 +46,8 @@ class Verification:
 
     @property
     def is_equal(self) -> bool:
-        """Whether nothing that was compared differs."""
-        return self.mismatches == 0 and not self.differing_tensors
+        """Whether something was compared, and nothing differs."""
+        return self.images > self.unsettled and self.mismatches == 0 and not self.differing_tensors
 
 
 def verify(

@@ -104,11 +104,11 @@ class Lowering:
         elif isinstance(node, Flatten):
             self.flattened[node.name] = self.flattened.get(node.inputs[0], node.inputs[0])
         elif isinstance(node, CountingNeuron):
-            if node.name not in self.numbers:  # else it is part of its ternary layer
+            if node.name not in self.numbers:  # else it is part of its ternary layer, and listed with it
                 self.numbers[node.name] = self.network.add_neuron(
                     self._source(node), *self._thresholds(node), _place_start(node)
                 )
-            self.spiking.append(node.name)
+                self.spiking.append(node.name)
         elif isinstance(node, IntegrateAndFire):
             fields = (node.threshold, node.initial, node.lower, node.residual)
             potentials = [np.zeros(0, dtype=np.int64) if each is None else _as_int64(each) for each in fields]
@@ -145,6 +145,7 @@ class Lowering:
             narrow = np.ascontiguousarray(weight, dtype=np.int8)
             number = self.network.add_ternary(source, narrow, *settings, *self._thresholds(neuron))
             self.numbers[neuron.name] = number
+            self.spiking.append(neuron.name)  # the native network has it from here on
         else:
             number = self.network.add_convolution(source, _as_int32(weight), *settings)
             self.numbers[node.name] = number

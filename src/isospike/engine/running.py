@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from numbers import Integral
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -75,18 +74,19 @@ class Engine:
         if self.graph.tau:
             logits, settled = logits[self.graph.tau :], settled[self.graph.tau :]
             positive, negative, sops = (_fold(each, self.graph.tau) for each in (positive, negative, sops))
-        names = self._lowering.spiking
+        places = {name: place for place, name in enumerate(self._lowering.spiking)}
+        names = [node.name for node in self.graph if node.name in places]
         work = {layer: np.zeros(settled.shape, dtype=np.int64) for layer in list_working_layers(self.graph)}
         for layer, reached in zip(self._lowering.work, sops, strict=True):
             work[layer] = work[layer] + reached  # a layer takes spikes from several sources where branches meet
         shapes = self.graph.shapes
         return EngineRecord(
             logits,
-            dict(zip(names, positive, strict=True)),
-            dict(zip(names, negative, strict=True)),
+            {name: positive[places[name]] for name in names},
+            {name: negative[places[name]] for name in names},
             work,
             settled,
-            {name: count.reshape(-1, *shapes[name]) for name, count in zip(names, counts, strict=False)},
+            {name: counts[places[name]].reshape(-1, *shapes[name]) for name in names if len(counts)},
         )
 
 
@@ -97,11 +97,13 @@ def _fold(numbers: np.ndarray, tau: int) -> np.ndarray:
     return counting
 
 
-_ready: WeakKeyDictionary[SpikingGraph, dict[tuple[int, str], Engine]] = WeakKeyDictionary()
+_KEPT = 2
+_ready: dict[SpikingGraph, tuple[tuple[int, str], Engine]] = {}
+"""The engines of the last graphs, the latest at the end; an engine takes as much memory as its graph, and more."""
 
 
 def prepare(graph: SpikingGraph, steps: int | None = None) -> Engine:
-    """The :class:`Engine` of a graph, kept for the graph while it runs the same number of steps.
+    """The :class:`Engine` of a graph, kept while the graph runs the same number of steps and is among the latest two.
 
     Raises:
         GraphError: the graph has float weights or thresholds, its sums need more than 32 bits, or the engine does not
@@ -109,11 +111,13 @@ def prepare(graph: SpikingGraph, steps: int | None = None) -> Engine:
         SimulationError: more steps than T_max; the engine was not compiled; ``ISOSPIKE_ISA`` names what is not there.
     """
     key = (_check_steps(graph, steps), choose_isa())
-    engines = _ready.setdefault(graph, {})
-    if key not in engines:
-        engines.clear()
-        engines[key] = Engine(graph, key[0])
-    return engines[key]
+    known, engine = _ready.pop(graph, (None, None))
+    if engine is None or known != key:
+        engine = Engine(graph, key[0])
+    while len(_ready) >= _KEPT:
+        del _ready[next(iter(_ready))]
+    _ready[graph] = key, engine
+    return engine
 
 
 def run(

@@ -71,10 +71,10 @@ def summarise_activity(graph: SpikingGraph, tallies: Sequence[Tally]) -> dict[st
     names = [node.name for node in graph.neurons]
 
     def mean(groups: Sequence[dict[str, Tensor]]) -> list[float]:
-        none = torch.zeros(1, dtype=torch.float64)
+        none = torch.zeros(tallies[0].correct.shape[1], dtype=torch.float64)
         of = zip(groups, tallies, strict=True)
         totals = [sum((group[name].sum(0) for name in names), none) / each.total for group, each in of]
-        means: list[float] = (torch.stack(totals).mean(0).cumsum(0) / neurons).tolist()
+        means: list[float] = (torch.stack(totals).mean(0).cumsum(0) / max(neurons, 1)).tolist()
         return means
 
     return {
@@ -117,7 +117,7 @@ def summarise_energy(
     sops = {name: _mean_sops(tallies, name) for name in list_working_layers(graph)}
     macs = measure_macs(graph)
     hidden = list_working_layers(graph, classifier=False)
-    steps = len(next(iter(sops.values())))
+    steps = tallies[0].correct.shape[1]
     encoder = graph.synapses[0].name
     times = [graph.tau + step if graph.is_rate_coded else 1 for step in range(1, steps + 1)]
     inside = [sum(sops[name][step] for name in hidden) for step in range(steps)]
@@ -160,7 +160,7 @@ def _compare_bits(
         return None
     bits, ann, snn = [], [], []
     for step in range(steps):
-        bits.append(count_bits(max(_count_most(node, step + 1) for node in graph.neurons)))
+        bits.append(count_bits(max((_count_most(node, step + 1) for node in graph.neurons), default=0)))
         layers = {}
         for name in hidden:
             weight = graph[name].arrays.get("weight")

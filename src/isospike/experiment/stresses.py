@@ -69,6 +69,8 @@ def _on_run(make: Callable[[float, int], Fault]) -> Callable[[Scene, float, int]
 
 
 def _drop_from_encoder(scene: Scene, severity: float, seed: int) -> Scene:
+    if not scene.graph.neurons:
+        raise SimulationError("encoder-drop: expected an encoder, got a graph without neurons")
     encoder = scene.graph.neurons[0].name
     return replace(scene, faults=(*scene.faults, DroppedSpikes(severity, seed, (encoder,))))
 

@@ -17,6 +17,7 @@ from isospike.graph.spiking_graph import SpikingGraph
 LONGEST_STRUCTURE = 4 << 20
 LONGEST_NAME = 200
 LARGEST_INTEGER = 2**31 - 1
+_LARGEST_FRACTION = Fraction(10**300)
 MOST_NEURONS = 1 << 28
 _KEYS = ("format", "version", "t_max", "tau", "nodes")
 _DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float64")
@@ -130,7 +131,10 @@ def _read(where: str, annotation: Any, value: Any) -> Any:
     if annotation is bool and type(value) is bool:
         return value
     if annotation is Fraction and isinstance(value, str) and _FRACTION.fullmatch(value):
-        return Fraction(value)
+        fraction = Fraction(value)
+        if not fraction or not 1 / _LARGEST_FRACTION <= abs(fraction) <= _LARGEST_FRACTION:
+            raise _malformed(where, "a fraction that a float can hold", value)
+        return fraction
     raise _malformed(where, "true or false" if annotation is bool else "a fraction like '1/2'", value)
 
 

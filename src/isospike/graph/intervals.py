@@ -74,8 +74,9 @@ def bound_signals(graph: SpikingGraph, t_max: int) -> dict[str, Interval]:
 def add_interval(node: Node, intervals: dict[str, Interval], shapes: Mapping[str, tuple[int, ...]], t_max: int) -> None:
     """Bound one more node's signal, from ``intervals`` of the nodes before it and their ``shapes``."""
     if isinstance(node, Input):
-        low, high = -node.offset, 255 - node.offset
-        intervals[node.name] = Interval(low, high, np.maximum(abs(low), abs(high)))
+        offset = _widen(node.offset)
+        low, high = np.minimum(-offset, 0), np.maximum(255 - offset, 0)  # padding adds zeros
+        intervals[node.name] = Interval(low, high, np.maximum(-low, high))
     elif isinstance(node, Add):
         intervals[node.name] = _add_up(node, [intervals[source] for source in node.inputs])
     elif isinstance(node, Concatenate):
@@ -105,7 +106,7 @@ def bound_potential(node: CountingNeuron, current: Interval) -> Interval:
     """Bound the membrane potential of one neuron layer, from the interval of its current summed over time."""
     if node.start is None:
         return current
-    start = node.start.reshape(len(node.start), -1)
+    start = _widen(node.start).reshape(len(node.start), -1)
     return Interval(current.low + start.min(1), current.high + start.max(1), current.magnitude + abs(start).max(1))
 
 
@@ -141,16 +142,19 @@ def _propagate(node: Node, interval: Interval, shape: tuple[int, ...], t_max: in
         count = np.full(interval.low.shape, most_spikes(node, t_max), dtype=np.int64)
         return Interval(np.zeros_like(count), count, count)
     if isinstance(node, Readout):
+        bias = _widen(node.bias)
         return Interval(
-            np.minimum(interval.low, interval.low + node.bias),
-            np.maximum(interval.high, interval.high + node.bias),
-            interval.magnitude + abs(node.bias),
+            np.minimum(interval.low, interval.low + bias),
+            np.maximum(interval.high, interval.high + bias),
+            interval.magnitude + abs(bias),
         )
     raise GraphError(f"{node.name}: interval analysis does not know {type(node).__name__}")
 
 
 def _add_up(node: Add, branches: Sequence[Interval]) -> Interval:
-    gains = np.ones((len(branches), 1), dtype=np.int64) if node.gains is None else node.gains
+    gains = np.ones((len(branches), 1), dtype=np.int64) if node.gains is None else _widen(node.gains)
+    if all(is_integer(each.low) for each in branches):
+        _check_width(node, sum(abs(gain) * _float(each) for gain, each in zip(gains, branches, strict=True)))
     ends = [(gain * each.low, gain * each.high) for gain, each in zip(gains, branches, strict=True)]
     return Interval(
         sum(np.minimum(*pair) for pair in ends),
@@ -173,8 +177,29 @@ def _propagate_weights(node: Convolution | Dense, interval: Interval) -> Interva
     low, high, size = (
         bound.reshape(groups, -1)[group_of] for bound in (interval.low, interval.high, interval.magnitude)
     )
+    if wide is np.int64 and is_integer(interval.low):
+        _check_width(node, ((positive - negative) * size.astype(np.float64)).sum(1))
     return Interval(
         (positive * low + negative * high).sum(1),
         (positive * high + negative * low).sum(1),
         ((positive - negative) * size).sum(1),
     )
+
+
+def _widen(array: np.ndarray) -> np.ndarray:
+    """Integers as int64, in which their negatives and sums are what they should be; floats as they are."""
+    return array.astype(np.int64) if is_integer(array) else array
+
+
+def _float(interval: Interval) -> np.ndarray:
+    return interval.magnitude.astype(np.float64)
+
+
+def _check_width(node: Node, magnitude: np.ndarray) -> None:
+    """Refuse sums of integers that int64 might not hold.
+
+    Raises:
+        GraphError: there are some.
+    """
+    if float(magnitude.max(initial=0)) > 2.0**62:
+        raise GraphError(f"{node.name}: its sums may need more than 64 bits: use smaller weights or a smaller T_max")

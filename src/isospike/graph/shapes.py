@@ -15,6 +15,7 @@ from isospike.graph.nodes import (
     MaxPool,
     Node,
     Pair,
+    Readout,
 )
 
 Shape = tuple[int, ...]
@@ -51,6 +52,11 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if isinstance(node, AveragePool | MaxPool):
         _expect_map(node, shape)
         _expect_channels(node, shape[0])
+        if any(2 * pad > size for pad, size in zip(node.padding, node.kernel, strict=True)):
+            raise GraphError(
+                f"{node.name}: expected a padding of at most half the window {node.kernel}, got {node.padding}: use a "
+                "smaller one"
+            )
         return (shape[0], *_slide(node, shape, node.kernel, node.stride, node.padding, (1, 1)))
     if isinstance(node, Dense):
         _expect_weight(node, 2)
@@ -65,6 +71,8 @@ def infer_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
         for length in shape:
             size *= length
         return (size,)
+    if isinstance(node, Readout) and len(shape) != 1:
+        raise GraphError(f"{node.name}: expected one logit for each class, got the shape {shape}: flatten before it")
     _expect_channels(node, shape[0])
     if isinstance(node, CountingNeuron) and node.start is not None and node.start.shape != shape:
         raise GraphError(

@@ -132,6 +132,10 @@ def _check_order(nodes: tuple[Node, ...]) -> None:
         if missing:
             raise GraphError(f"{node.name}: its input {missing[0]!r} does not come before it")
         seen.add(node.name)
+        if isinstance(node, Input | Readout) and node is not nodes[0] and node is not nodes[-1]:
+            raise GraphError(
+                f"{node.name}: expected a {type(node).__name__} only at an end of the graph; convert it anew"
+            )
         if isinstance(node, Joining):
             least = 1 if isinstance(node, Add) and node.gains is not None else 2
             if len(node.inputs) < least:

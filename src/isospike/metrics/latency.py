@@ -94,7 +94,8 @@ def bound_latency(graph: SpikingGraph) -> int | None:
     for node in graph:
         before = max((ready[name] for name in node.inputs), default=1)
         if isinstance(node, Input):
-            low, high = -node.offset.astype(np.float64), 255.0 - node.offset
+            offset = node.offset.astype(np.float64)
+            low, high = np.minimum(-offset, 0.0), np.maximum(255.0 - offset, 0.0)
             intervals[node.name] = Interval(low, high, np.maximum(abs(low), abs(high)))
         elif isinstance(node, CountingNeuron):
             most = _find_most(node, bound_potential(node, intervals[node.inputs[0]]))
@@ -102,7 +103,9 @@ def bound_latency(graph: SpikingGraph) -> int | None:
         else:
             add_interval(node, intervals, graph.shapes, graph.t_max or 1)
         limit = node.limit if isinstance(node, CountingNeuron | MaxPool) else None
-        climb = 0.0 if limit is None else np.ceil(float(intervals[node.name].high.max()) / limit)
+        bound = intervals[node.name]
+        reach = max(float(bound.high.max()), -float(bound.low.min()))
+        climb = 0.0 if limit is None else np.ceil(reach / limit)
         ready[node.name] = before + max(climb, 1) - 1
     last = max(ready.values())
     return int(last) if last < _LARGEST else None

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from isospike.errors import SimulationError
 
+_MOST_BITS = 63
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -146,17 +148,19 @@ class SaturatedMembranes(Fault):
     current they are clamped to ``-2^(bits-1) .. 2^(bits-1) - 1``. Sums within a step are not.
 
     Attributes:
-        bits: 2 or more.
+        bits: 2 to 63.
 
     Raises:
-        SimulationError: fewer.
+        SimulationError: fewer or more.
     """
 
     bits: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or self.bits < 2:
-            raise SimulationError(f"SaturatedMembranes: expected at least 2 bits, as a whole number, got {self.bits}")
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= _MOST_BITS:
+            raise SimulationError(
+                f"SaturatedMembranes: expected 2 to {_MOST_BITS} bits, as a whole number, got {self.bits}"
+            )
 
     @property
     def ends(self) -> tuple[int, int]:

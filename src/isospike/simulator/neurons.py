@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isospike.errors import SimulationError
 from isospike.graph import CountingNeuron, MaxPool
 from isospike.simulator.arithmetic import per_channel, to_tensor
 
@@ -38,7 +39,15 @@ def make_thresholds(
 
     Integer thresholds are compared in int64, or in float64 where that is exact: a quotient of integers below 2^52 never
     rounds up to the next integer.
+
+    Raises:
+        SimulationError: a table that does not rise from level to level.
     """
+    if node.step is None and (node.threshold[:, 1:] < node.threshold[:, :-1]).any():
+        raise SimulationError(
+            f"{node.name}.threshold: expected a table that rises from level to level, got one that falls: convert it "
+            "anew"
+        )
     if node.fraction_bits is None:
         carrier = dtype
     elif dtype is torch.int64 or _count_bits(node, bits + node.fraction_bits) > _EXACT_BITS:

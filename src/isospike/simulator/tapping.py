@@ -96,7 +96,7 @@ class _Tap:
             effective_acs=totals[True] / images,
             effective_macs=totals[False] / images,
             dense=dense,
-            activation_sparsity=1 - self.spikes / (neurons * self.steps * images),
+            activation_sparsity=1 - self.spikes / max(neurons * self.steps * images, 1),
             connection_sparsity=measure_connection_sparsity(self.graph),
             footprint_bits=measure_footprint(self.graph).parameters,
             steps=self.steps,

@@ -198,6 +198,9 @@ class _Network:
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
                 if self.delayed:
                     settled &= ~spikes.flatten(1).any(1)
+                    flying = state.in_flight.get(node.name)  # a fault may have held them back until now
+                    if flying is not None:
+                        settled &= ~flying.flatten(1).any(1)
                 settled &= state.find_calm(node)
             elif isinstance(node, Readout):
                 state.add(node, incoming)

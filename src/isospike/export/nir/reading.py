@@ -78,6 +78,8 @@ class NirNetwork:
             raise ExportError(
                 f"{error.args[1][0]}: the NIR graph goes in a circle, and only feed-forward ones are read"
             ) from None
+        if not any(isinstance(node, self.nir.Output) for node in self.nodes.values()):
+            raise ExportError("the NIR graph has no Output node, so it answers nothing: write it with one")
         self.operations = {name: self._prepare(name, self.nodes[name]) for name in self.order}
 
     @torch.inference_mode()
