@@ -70,4 +70,4 @@ def test_all_faults_are_those_that_the_network_can_have(
     assert "left out: saturation: " in shown and "left out: bit-flips" not in shown  # ternary weights, float thresholds
     found = [fault["name"] for fault in json.loads((folder / "robustness.json").read_text())["faults"]]
     assert len(found) == 11 and "saturation" not in found
-    assert "integer weights" in fail("stress", folder, "--limit", "4", "--faults", "saturation")
+    assert "integer weights" in fail("stress", folder, "--limit", "4", "--steps", "2", "--faults", "saturation")
