@@ -19,7 +19,7 @@ from isospike.cli.program import run
 from isospike.errors import ExportError
 from isospike.export import export_c
 from isospike.export.c.sizes import STRICT
-from isospike.graph import Dense, Flatten, Input, MaxPool, Readout, SpikingGraph
+from isospike.graph import Dense, Flatten, Input, Readout, SpikingGraph
 from tests.engine.graphs import GraphBuilder, graphs
 from tests.export.branches import draw_branched_graph
 from tests.export.programs import SANITIZE, assert_same, compile_program, find_compilers, run_program
@@ -211,16 +211,6 @@ def _change(name: str, **values: object) -> Callable[[SpikingGraph], SpikingGrap
     )
 
 
-def _pad_too_much() -> SpikingGraph:
-    nodes = (
-        Input("pixels", (), (1, 2, 2), 1, np.array([0])),
-        MaxPool("max", ("pixels",), (1, 1), (1, 1), (1, 1), 1),
-        Flatten("flatten", ("max",)),
-        Readout("readout", ("flatten",), np.zeros(16, np.int64)),
-    )
-    return SpikingGraph(nodes, 2)
-
-
 def _scale(name: str, factor: object) -> Callable[[SpikingGraph], SpikingGraph]:
     return lambda graph: _change(name, weight=graph[name].arrays["weight"] * factor)(graph)
 
@@ -232,7 +222,6 @@ def _scale(name: str, factor: object) -> Callable[[SpikingGraph], SpikingGraph]:
         (_scale("conv1", 0.5), "expects integers"),
         (_change("readout", bias=np.array([2**40, 0, 0])), "32 bits"),
         (_scale("conv1", np.int64(2**55)), "32 bits"),
-        (lambda _: _pad_too_much(), "half the window"),
     ],
 )
 def test_refusals(tmp_path: Path, change: Callable[[SpikingGraph], SpikingGraph], words: str) -> None:

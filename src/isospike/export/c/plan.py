@@ -109,10 +109,6 @@ def make_plan(graph: SpikingGraph, name: str, packed: bool) -> Plan:
                 f"{node.name}: the C export knows counting neurons alone, and a {type(node).__name__} belongs to a "
                 "rate-coded graph: convert with all-integer, or use 'isospike export nir'"
             )
-        if isinstance(node, MaxPool) and (np.array(node.padding) * 2 > node.kernel).any():
-            raise ExportError(f"{node.name}: expected a padding of at most half the window, got {node.padding}")
-    if len(graph.shapes[graph.readout.name]) != 1:
-        raise ExportError(f"{graph.readout.name}: expected one logit per class, got a feature map: flatten before it")
     ranges = bound_sums(graph)
     labels = {node.name: f"{number}_{_spell(node.name)}" for number, node in enumerate(graph)}
     return Plan(graph, name, packed, ranges, labels, *_follow(graph))
