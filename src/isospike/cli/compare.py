@@ -25,6 +25,7 @@ from isospike.cli.own_network import (
     Weights,
     gather_calibration,
     read_pixels,
+    refuse_without_model,
 )
 from isospike.cli.progress import Display, show_progress
 from isospike.conversion import METHODS
@@ -134,9 +135,7 @@ def _check_source(
             "--set: belongs to --recipe, but for energy.KEY=VALUE: options of methods stand in --methods: srp:tau=4"
         )
     if model is None:
-        for name, value in own.items():
-            if value is not None:
-                raise ConversionError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
+        refuse_without_model(own)
 
 
 def _train(recipe: str, settings: list[str] | None, out: Path | None, options: Options, display: Display) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from isospike.cli.options import read_shape
-from isospike.cli.own_network import InShape, Mean, Model, Pixels, Std, Weights, read_pixels
+from isospike.cli.own_network import InShape, Mean, Model, Pixels, Std, Weights, read_pixels, refuse_without_model
 from isospike.errors import FileError
 from isospike.experiment import RunFolder
 from isospike.experiment.own_network import capture_own
@@ -53,16 +53,14 @@ def inspect(
     """Show layers, shapes, neurons, synapses, weights, thresholds, levels and bits of a graph, or of a network."""
     if (place is None) == (model is None):
         raise FileError("inspect: expected either an snn.safetensors, a run folder, or --model FILE.py:function")
-    theirs = {"--weights": weights, "--in-shape": in_shape, "--mean": mean, "--std": std, "--pixels": pixels}
-    for name, value in theirs.items():
-        if model is None and value is not None:
-            raise FileError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
     if model is not None:
         if in_shape is None:
             raise FileError("--model: expected --in-shape too, such as 3,32,32")
         own = OwnNetwork(model, weights, read_shape(in_shape), read_pixels(mean, std, pixels), "", {})
         graph = capture_own(own)
     else:
+        theirs = {"--weights": weights, "--in-shape": in_shape, "--mean": mean, "--std": std, "--pixels": pixels}
+        refuse_without_model(theirs)
         graph = _read(place or Path(), ann)
     found = describe(graph)
     if as_json:

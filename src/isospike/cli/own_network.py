@@ -110,9 +110,7 @@ def convert(
         theirs = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
         theirs |= {"--weights": weights, "--in-shape": in_shape, "--method": method, "--dataset": dataset}
         theirs |= {"--mean": mean, "--std": std, "--pixels": pixels, "--seed": seed or None}
-        for name, value in theirs.items():
-            if value is not None:
-                raise ConversionError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
+        refuse_without_model(theirs)
         with show_progress() as display:
             folder = RunFolder(out)
             Experiment(folder.read_recipe(settings), folder, options, display.advance).convert()
@@ -129,6 +127,20 @@ def convert(
     with show_progress() as display:
         metrics = OwnRun(RunFolder(out), options, display.advance).convert(own)
     _report(out, data, own, metrics)
+
+
+def refuse_without_model(options: dict[str, Any]) -> None:
+    """Where no network of one's own is given, no option may be that belongs to one.
+
+    Args:
+        options: what the command line gives, by option; None where it does not.
+
+    Raises:
+        ConversionError: one is given, which would go unheard.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ConversionError(f"{name}: belongs to a network of your own: give --model FILE.py:function too")
 
 
 def gather_calibration(

@@ -167,7 +167,7 @@ class _Decoding(IterableDataset):
         images: list[np.ndarray] = []
         labels: list[int] = []
         try:
-            for row in self.rows:
+            for row in self._read_rows():
                 images.append(self._decode(row, draws))
                 labels.append(self._check_label(row))
                 if len(images) == CHUNK:
@@ -177,8 +177,12 @@ class _Decoding(IterableDataset):
                 yield torch.from_numpy(np.stack(images)), torch.tensor(labels)
         except DataError as error:  # the loader would make a page of it
             yield str(error)
-        except Exception as error:  # whatever datasets, pyarrow or the hub's client raise in the middle of a file
-            yield f"{self.place}: cannot be read ({describe(error)}): copy the files anew"
+
+    def _read_rows(self) -> Iterator[Any]:
+        try:
+            yield from self.rows
+        except Exception as error:  # datasets, pyarrow and the hub's client have errors of their own
+            raise DataError(f"{self.place}: cannot be read ({describe(error)}): copy the files anew") from error
 
     def _decode(self, row: Any, draws: np.random.Generator | None) -> np.ndarray:
         encoded = row["image"]
