@@ -37,6 +37,7 @@ def stop_after(epoch: int, error: type[BaseException] = StopError):  # type: ign
         {"precision": "bf16"},
         {"optimiser": "muon", "channels_last": True},
         {"average": 0.9, "accumulation": 2},
+        {"prune_images": 0.5, "prune_until": 1.0, "accumulation": 3},
     ],
 )
 def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(tmp_path: Path, options: dict) -> None:

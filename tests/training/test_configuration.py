@@ -68,6 +68,9 @@ def test_any_schedule_of_any_length_stays_within_its_bounds(schedule: str, warmu
         ({"gradient_clip": 0.0}, r"train\.gradient_clip"),
         ({"small_side": 0}, r"train\.small_side: got 0, expected 1 or more pixels, or none"),
         ({"small_until": 1.0}, r"train\.small_until"),
+        ({"prune_images": 1.0}, r"train\.prune_images: got 1\.0, expected a probability, 0 to below 1"),
+        ({"prune_from": -0.1}, r"train\.prune_from"),
+        ({"prune_from": 0.5, "prune_until": 0.4}, r"train\.prune_until: got 0\.4, expected a share from .*0\.5"),
         ({"weights_from": 0.5, "weights_until": 0.4}, r"train\.weights_until: got 0.4, expected a share from .*0\.5"),
     ],
 )

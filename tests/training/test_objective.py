@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from isospike.errors import TrainingError
-from isospike.training import TrainingConfig, start_accelerator, train
+from isospike.training import TrainingConfig, train
 from isospike.training.objective import Objective
 
 from .nets import build_net, same_weights, take_digits
@@ -25,7 +25,7 @@ class Fixed(nn.Module):
 def test_the_loss_mixes_labels_and_a_teacher_as_hinton_does() -> None:
     # student (ln 1, ln 3), teacher (ln 1, ln 9), temperature 2: softened (1, sqrt 3), (1, 3); label 1
     config = TrainingConfig(1, batch_size=1, distil=0.25, temperature=2.0)
-    objective = Objective(Fixed(0.0, math.log(3)), config, 1, start_accelerator("cpu"))
+    objective = Objective(Fixed(0.0, math.log(3)), config, 1)
     got = objective(torch.zeros(1, 1, 2, 2), torch.tensor([1]), torch.tensor([[0.0, math.log(9)]]))
     root = math.sqrt(3)
     compared = 0.25 * math.log(0.25 * (1 + root)) + 0.75 * math.log(0.75 * (1 + root) / root)
@@ -34,7 +34,7 @@ def test_the_loss_mixes_labels_and_a_teacher_as_hinton_does() -> None:
 
 def test_a_teacher_with_other_classes_is_refused() -> None:
     config = TrainingConfig(1, batch_size=1, distil=0.5)
-    objective = Objective(Fixed(0.0, 1.0), config, 1, start_accelerator("cpu"))
+    objective = Objective(Fixed(0.0, 1.0), config, 1)
     with pytest.raises(TrainingError, match=r"teacher gave \(1, 3\), expected \(1, 2\)"):
         objective(torch.zeros(1, 1, 2, 2), torch.tensor([1]), torch.zeros(1, 3))
 

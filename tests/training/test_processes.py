@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from isospike.data import load
 from isospike.training import TrainingConfig, evaluate, leave_processes, start_accelerator, train
+from isospike.training.pruning import Pruning
 sys.path.insert(0, sys.argv[2])
 from nets import build_net
 
@@ -30,7 +31,7 @@ torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 accelerator = start_accelerator("cpu")
 digits, untrained, net = load("digits"), build_net(width=16), build_net(seed=accelerator.process_index, width=16)
-config = TrainingConfig(epochs=4, batch_size=65, learning_rate=0.01)
+config = TrainingConfig(epochs=4, batch_size=65, learning_rate=0.01, prune_images=0.5)
 before = evaluate(untrained, digits.test, batch_size=7)
 accuracies = []
 losses = train(
@@ -39,12 +40,16 @@ losses = train(
 )
 flat = torch.cat([value.double().flatten() for value in net.state_dict().values()])
 seen = accelerator.gather(flat[None])
+pruning = Pruning(3, config)
+pruning.record(torch.tensor([0, 1 + accelerator.process_index]), torch.tensor([1.0, 2.0]) + accelerator.process_index)
+pruning.finish_epoch(accelerator)
 outcome = {
     "processes": accelerator.num_processes,
     "before": before,
     "accuracies": accuracies,
     "alike": bool((seen == seen[0]).all()),
     "losses": [report.loss for report in losses],
+    "noted": accelerator.gather(pruning.losses[None]).tolist(),
 }
 if accelerator.is_main_process:
     torch.save(net.state_dict(), folder / "net.pt")
@@ -52,7 +57,7 @@ if accelerator.is_main_process:
 leave_processes()
 """
 
-CONFIG = TrainingConfig(epochs=4, batch_size=65, learning_rate=0.01)
+CONFIG = TrainingConfig(epochs=4, batch_size=65, learning_rate=0.01, prune_images=0.5)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,11 @@ def test_two_processes_start_from_the_first_and_follow_one_process_closely(launc
     # Apart from BatchNorm, which sees the half batches of 33 and 32 images, the steps are those of one process.
     losses = [report.loss for report in train(build_net(seed=0, width=16), load("digits").train, CONFIG)]
     assert launch.outcome["losses"] == pytest.approx(losses, abs=0.1)
+
+
+def test_processes_know_the_losses_of_all_images(launch: Launch) -> None:
+    # image 0 was seen by both, with 1 and 2
+    assert launch.outcome["noted"] == [[1.5, 2.0, 3.0]] * 2
 
 
 def test_one_process_takes_up_what_two_have_left(launch: Launch) -> None:

@@ -67,10 +67,10 @@ def write_checkpoint(
     history: list[EpochReport],
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    average: nn.Module | None = None,
+    kept: Mapping[str, nn.Module],
 ) -> None:
-    """Write weights, optimiser state, averaged weights and history into ``folder``; the checkpoint before stays until
-    this one is whole.
+    """Write weights, optimiser state, what else is ``kept`` (averaged weights, losses of images) and history into
+    ``folder``; the checkpoint before stays until this one is whole.
 
     Raises:
         FileError: the folder cannot be written.
@@ -78,7 +78,7 @@ def write_checkpoint(
     """
     epoch = len(history)
     tensors = folder / f"checkpoint-{epoch}.safetensors"
-    write_tensors(tensors, _collect_arrays(model, optimiser, average), {"epoch": str(epoch)})
+    write_tensors(tensors, _collect_arrays(model, optimiser, kept), {"epoch": str(epoch)})
     content = {"epoch": epoch, "tensors": tensors.name, "run": run, "history": [asdict(report) for report in history]}
     write_json(folder / INDEX, content)
     for old in folder.glob("checkpoint-*.safetensors"):
@@ -91,9 +91,9 @@ def read_checkpoint(
     run: Mapping[str, Any],
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    average: nn.Module | None = None,
+    kept: Mapping[str, nn.Module],
 ) -> list[EpochReport]:
-    """Put the weights, the optimiser state and the averaged weights of the last checkpoint in place.
+    """Put the weights, the optimiser state and what else is ``kept`` of the last checkpoint in place.
 
     Returns:
         The reports of the epochs that are done; none where ``folder`` has no checkpoint, and nothing changes then.
@@ -117,8 +117,8 @@ def read_checkpoint(
     arrays, _ = read_tensors(folder / Path(name).name)
     path = folder / Path(name).name
     _place_state(path, arrays, "model.", model)
-    if average is not None:
-        _place_state(path, arrays, "average.", average)
+    for name, part in kept.items():
+        _place_state(path, arrays, f"{name}.", part)
     _place_optimiser(arrays, model, optimiser)
     return history
 
@@ -145,11 +145,11 @@ def _list_defaults() -> dict[str, Any]:
 
 
 def _collect_arrays(
-    model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
+    model: nn.Module, optimiser: torch.optim.Optimizer, kept: Mapping[str, nn.Module]
 ) -> dict[str, np.ndarray]:
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for part_name, part in kept.items():
+        tensors |= {f"{part_name}.{name}": value for name, value in part.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{name}.{key}"] = value

@@ -47,6 +47,10 @@ class TrainingConfig:
         small_side: side in pixels that images have in the first part of a training, which then costs less; None for the
             side they come with.
         small_until: share of all steps before which they are small.
+        prune_images: probability that a pass over the images leaves out one whose loss is below the mean; the loss of
+            those that stay counts 1 / (1 - prune_images) times what others' do. 0 for whole passes.
+        prune_from: share of all epochs before which every pass is whole.
+        prune_until: share of all epochs from which every pass is whole again.
         average: decay per step of an exponential moving average of the weights, which the training ends with; 0 for
             none. BatchNorm's statistics are then measured anew.
         distil: share of the loss that compares with a teacher's answers; the rest compares with the labels.
@@ -76,6 +80,9 @@ class TrainingConfig:
     weights_until: float | None = None
     small_side: int | None = None
     small_until: float = 0.0
+    prune_images: float = 0.0
+    prune_from: float = 0.2
+    prune_until: float = 0.875
     average: float = 0.0
     distil: float = 0.0
     temperature: float = 2.0
@@ -105,6 +112,13 @@ class TrainingConfig:
             ("small_side", self.small_side is None or self.small_side >= 1, "1 or more pixels, or none"),
             ("small_until", 0 <= self.small_until < 1, "a fraction, 0 to below 1"),
             ("small_until", self.small_side is None or self.small_until > 0, "a share above 0, for train.small_side"),
+            ("prune_images", 0 <= self.prune_images < 1, "a probability, 0 to below 1"),
+            ("prune_from", 0 <= self.prune_from < 1, "a fraction, 0 to below 1"),
+            (
+                "prune_until",
+                self.prune_from <= self.prune_until <= 1,
+                f"a share from prune_from ({self.prune_from}) to 1",
+            ),
             ("average", 0 <= self.average < 1, "a decay, 0 to below 1"),
             ("distil", 0 <= self.distil <= 1, "a share, 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "a positive number"),

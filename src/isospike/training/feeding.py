@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from isospike.data import Images, ImageSet, ImageStream
-from isospike.errors import DataError
+from isospike.errors import DataError, TrainingError
 from isospike.training.processes import own_slice
+from isospike.training.pruning import Plan, Pruning
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,15 @@ class Batch:
 
     Arguments:
         images: with their labels.
+        weights: float32 (n,): what the loss of each counts for.
         mirrored: bool (n,): whether it is an image's turn to be flipped; None where images have no place in a set.
+        places: int64 (n,): where each stands in its set; None likewise.
     """
 
     images: ImageSet
+    weights: Tensor
     mirrored: Tensor | None = None
+    places: Tensor | None = None
 
 
 class ResidentFeed:
@@ -34,21 +39,33 @@ class ResidentFeed:
         batch_size: of all processes together.
         seed: of the order.
         accelerator: of this process.
+        pruning: leaves images out; None takes all in each epoch.
     """
 
-    def __init__(self, data: ImageSet, batch_size: int, seed: int, accelerator: Accelerator) -> None:
+    def __init__(
+        self, data: ImageSet, batch_size: int, seed: int, accelerator: Accelerator, pruning: Pruning | None = None
+    ) -> None:
         self.data, self.batch_size, self.seed = data.to(accelerator.device), batch_size, seed
-        self.own = own_slice(batch_size, accelerator)
+        self.own, self.pruning = own_slice(batch_size, accelerator), pruning
         sides = torch.randint(0, 2, (len(data),), generator=seed_from(torch.Generator(), seed))
         self.sides = sides.to(accelerator.device)
 
     def read(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch; an incomplete last one is dropped."""
         generator = seed_from(torch.Generator(), self.seed, epoch)
-        order = torch.randperm(len(self.data), generator=generator).to(self.data.images.device)
+        plan, device = self._plan(epoch, generator), self.data.images.device
+        order, weights, turns = plan.places.to(device), plan.weights.to(device), plan.turns.to(device) + epoch
         for start in range(0, len(self.data) - self.batch_size + 1, self.batch_size):
-            places = order[start + self.own.start : start + self.own.stop]
-            yield Batch(self.data.select(places), (self.sides[places] + epoch) % 2 == 1)
+            own = slice(start + self.own.start, start + self.own.stop)
+            places = order[own]
+            mirrored = (self.sides[places] + turns[own]) % 2 == 1
+            yield Batch(self.data.select(places), weights[own], mirrored, places)
+
+    def _plan(self, epoch: int, generator: torch.Generator) -> Plan:
+        if self.pruning is not None and self.pruning.is_due(epoch):
+            return self.pruning.plan(len(self.data), generator)
+        order = torch.randperm(len(self.data), generator=generator)
+        return Plan(order, torch.ones(len(order)), torch.zeros_like(order))
 
 
 class StreamFeed:
@@ -80,7 +97,8 @@ class StreamFeed:
             for batch in self.data.read(self.own, rank=rank, processes=processes, epoch=epoch, seed=self.seed):
                 if steps and len(batch) == self.own:
                     steps -= 1
-                    yield Batch(batch.to(self.accelerator.device))
+                    device = self.accelerator.device
+                    yield Batch(batch.to(device), torch.ones(self.own, device=device))
                 if not steps:
                     return
             if steps == before:
@@ -93,11 +111,22 @@ class StreamFeed:
 Feed = ResidentFeed | StreamFeed
 
 
-def make_feed(data: Images, batch_size: int, seed: int, accelerator: Accelerator) -> Feed:
-    """The feed for these images."""
+def make_feed(
+    data: Images, batch_size: int, seed: int, accelerator: Accelerator, pruning: Pruning | None = None
+) -> Feed:
+    """The feed for these images.
+
+    Raises:
+        TrainingError: pruning of a stream, whose images have no places that losses could be kept for.
+    """
     if isinstance(data, ImageStream):
+        if pruning is not None:
+            raise TrainingError(
+                f"train.prune_images: got {pruning.config.prune_images} for a stream of images, expected images held "
+                "in memory: leave it out"
+            )
         return StreamFeed(data, batch_size, seed, accelerator)
-    return ResidentFeed(data, batch_size, seed, accelerator)
+    return ResidentFeed(data, batch_size, seed, accelerator, pruning)
 
 
 def seed_from(generator: torch.Generator, *key: int) -> torch.Generator:

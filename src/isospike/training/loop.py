@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +25,7 @@ from isospike.training.memory import keep_freed_memory
 from isospike.training.objective import Objective, ask_teacher
 from isospike.training.optimisers import build_optimiser
 from isospike.training.processes import gather_sum, share_buffers, start_accelerator
+from isospike.training.pruning import Pruning
 from isospike.training.relaxation import Relaxation
 from isospike.training.resizing import Reduction
 
@@ -77,9 +78,11 @@ def train(
     _lay_out(model, torch.channels_last if config.channels_last else torch.contiguous_format)
     optimiser = build_optimiser(model, config)
     average = start_average(model, config.average) if config.average else None
-    history = [] if folder is None else read_checkpoint(folder, run, model, optimiser, average)
+    pruning = Pruning(len(data), config).to(accelerator.device) if config.prune_images else None
+    kept = {name: part for name, part in (("average", average), ("pruning", pruning)) if part is not None}
+    history = [] if folder is None else read_checkpoint(folder, run, model, optimiser, kept)
     _check_agreement(accelerator, len(history))
-    objective = Objective(model, config, _find_highest(data), accelerator)
+    objective = Objective(model, config, _find_highest(data))
     if config.compiled:
         objective.compile()
     objective = accelerator.prepare_model(objective)
@@ -89,10 +92,12 @@ def train(
         objective=objective,
         optimiser=optimiser,
         average=average,
+        pruning=pruning,
+        kept=kept,
         relaxation=Relaxation(model, config),
         reduction=Reduction(model, config),
         teacher=None if teacher is None else teacher.to(accelerator.device).eval(),
-        feed=make_feed(data, config.batch_size, config.seed, accelerator),
+        feed=make_feed(data, config.batch_size, config.seed, accelerator, pruning),
         steps=len(data) // config.batch_size,
         config=config,
         augmentation=augmentation or Augmentation(),
@@ -123,6 +128,8 @@ class _Session:
     objective: nn.Module
     optimiser: torch.optim.Optimizer
     average: AveragedModel | None
+    pruning: Pruning | None
+    kept: Mapping[str, nn.Module]
     relaxation: Relaxation
     reduction: Reduction
     teacher: nn.Module | None
@@ -145,7 +152,7 @@ def _run_epochs(
         share_buffers(accelerator, model)
         history.append(report)
         if folder is not None and accelerator.is_main_process:
-            write_checkpoint(folder, run, history, model, session.optimiser, session.average)
+            write_checkpoint(folder, run, history, model, session.optimiser, session.kept)
         yield report
 
 
@@ -166,6 +173,8 @@ def _run_epoch(session: _Session, epoch: int) -> EpochReport:
             total += _run_step(session, batch, generator, rate, done / whole)
             if session.on_step is not None:
                 session.on_step(step + 1, steps)
+    if session.pruning is not None:
+        session.pruning.finish_epoch(accelerator)
     mean = float(gather_sum(accelerator, total)) / (steps * accelerator.num_processes)
     seconds = time.perf_counter() - started
     return EpochReport(epoch + 1, config.epochs, mean, rate, seconds, steps * config.batch_size / seconds)
@@ -176,14 +185,16 @@ def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate:
     whole = _vary(session, batch, generator)
     images = _arrange(session.reduction.apply(whole, progress), config)
     parts = min(config.accumulation, len(images))
-    pieces = (tensor.tensor_split(parts) for tensor in (images, whole, batch.images.labels))
-    total = torch.zeros((), device=images.device)
-    for number, (some, shown, labels) in enumerate(zip(*pieces, strict=True), start=1):
+    # Slices may differ by one image, and gradients are averaged over processes: each image weighs the same so.
+    shares = batch.weights * (accelerator.num_processes / config.batch_size)
+    pieces = (tensor.tensor_split(parts) for tensor in (images, whole, batch.images.labels, shares))
+    losses: list[Tensor] = []
+    for number, (some, shown, labels, share) in enumerate(zip(*pieces, strict=True), start=1):
         # processes exchange gradients with the last slice only
         with accelerator.no_sync(objective) if number < parts else nullcontext():
             loss = objective(some, labels, ask_teacher(session.teacher, shown, accelerator))
-            accelerator.backward(loss)
-        total += loss.detach()
+            accelerator.backward((loss * share).sum())
+        losses.append(loss.detach())
     if config.gradient_clip is not None:
         accelerator.clip_grad_norm_(objective.parameters(), config.gradient_clip)
     for group in session.optimiser.param_groups:
@@ -192,7 +203,10 @@ def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate:
     session.optimiser.zero_grad(set_to_none=True)
     if session.average is not None:
         session.average.update_parameters(session.model)
-    return total
+    of_images = torch.cat(losses)
+    if session.pruning is not None and batch.places is not None:
+        session.pruning.record(batch.places, of_images)
+    return (of_images * shares).sum()
 
 
 def _vary(session: _Session, batch: Batch, generator: torch.Generator) -> Tensor:

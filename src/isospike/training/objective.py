@@ -10,7 +10,7 @@ from isospike.training.configuration import TrainingConfig
 
 
 class Objective(nn.Module):
-    """The network with its loss, summed over images and divided by the batch size of all processes.
+    """The network with its loss, image by image.
 
     Wrapping this, and not the network, leaves the network as it was afterwards.
 
@@ -18,22 +18,19 @@ class Objective(nn.Module):
         model: gives logits (n, classes).
         config: label smoothing and distillation.
         highest_label: that may come.
-        accelerator: of this process.
 
     Source: distillation is Hinton et al., 2015: ``(1 - distil) * CE + distil * temperature^2 * KL(teacher, student)``,
     both softened by the temperature.
     """
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, highest_label: int, accelerator: Accelerator) -> None:
+    def __init__(self, model: nn.Module, config: TrainingConfig, highest_label: int) -> None:
         super().__init__()
         self.model = model
         self.config = config
         self.highest_label = highest_label
-        # Slices may differ by one image, and gradients are averaged over processes: each image weighs the same so.
-        self.weight = accelerator.num_processes / config.batch_size
 
     def forward(self, images: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
-        """The loss of a slice of a batch; ``answers`` are the teacher's logits (n, classes).
+        """The losses (n,) of a slice of a batch; ``answers`` are the teacher's logits (n, classes).
 
         Raises:
             TrainingError: logits of another shape, or of too few classes.
@@ -45,10 +42,10 @@ class Objective(nn.Module):
                 f"{self.highest_label}, expected ({len(labels)}, classes): give it a classifier of more classes"
             )
         smoothing, share = self.config.label_smoothing, self.config.distil
-        loss = cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+        loss = cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
         if answers is not None:
             loss = (1 - share) * loss + share * self._compare(logits, answers)
-        return loss * self.weight
+        return loss
 
     def _compare(self, logits: Tensor, answers: Tensor) -> Tensor:
         if answers.shape != logits.shape:
@@ -58,7 +55,7 @@ class Objective(nn.Module):
             )
         heat = self.config.temperature
         student, teacher = log_softmax(logits.float() / heat, 1), log_softmax(answers.float() / heat, 1)
-        return kl_div(student, teacher, reduction="sum", log_target=True) * heat**2
+        return kl_div(student, teacher, reduction="none", log_target=True).sum(1) * heat**2
 
 
 def ask_teacher(teacher: nn.Module | None, images: Tensor, accelerator: Accelerator) -> Tensor | None:
