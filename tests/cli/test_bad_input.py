@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isospike.files import read_tensors, write_tensors
+from isospike.cli.program import run
+from isospike.files import read_json, read_tensors, write_tensors
+
+from .conftest import QUICK
 
 Fail = Callable[..., str]
 
@@ -221,6 +224,27 @@ def test_a_network_that_is_there_keeps_its_conversion(fail: Fail, folder: Path) 
         assert "convert.method: got negative-spike, but the network in" in line
     assert "noise.training_drop" in fail("simulate", "--out", folder, "--set", "noise.training_drop=0.5")
     assert (folder / "recipe.toml").read_text() == kept
+
+
+def test_an_interrupted_conversion_leaves_no_network_of_another_name(
+    fail: Fail, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    other = [*QUICK, "--set", "convert.method=negative-spike"]
+    with monkeypatch.context() as patch:
+        patch.setattr("isospike.experiment.stages.convert", interrupt)
+        assert run(["run", "digits", "--out", str(folder), *other]) == 130
+    capsys.readouterr()
+    metrics = read_json(folder / "metrics.json")
+    assert metrics["method"] == "negative-spike"
+    assert metrics["ann"] is not None
+    assert metrics["snn"] is None and metrics["verify"] is None
+    assert not list((folder / "figures").iterdir()) and not list((folder / "logs").iterdir())
+    assert "run 'isospike convert" in fail("simulate", "--out", folder, "--limit", "5")
+    assert run(["run", "digits", "--out", str(folder), *other]) == 0
+    assert read_json(folder / "metrics.json")["verify"]["mismatches"] == 0
 
 
 def test_a_graph_alone_does_not_take_the_place_of_a_run(fail: Fail, folder: Path) -> None:

@@ -325,3 +325,13 @@ def test_noise_is_on_the_images_of_every_command(own: Path, tmp_path: Path) -> N
     assert metrics["noise"]["input"] == 3.9
     material = gather_material(RunFolder(tmp_path), Options(None, "cpu", 200))
     assert material.noise.input == 3.9
+
+
+def test_noise_is_drawn_anew_for_each_seed(own: Path, tmp_path: Path) -> None:
+    assert run(command(own, tmp_path, "negative-spike", "weights.pt", "--set", "t_max=200")) == 0
+    options = ["--set", "noise.input=3.9", "--set", "noise.seeds=3", "--limit", "100"]
+    for stage in ("evaluate", "simulate"):
+        assert run([stage, "--out", str(tmp_path), *options]) == 0
+    metrics = read_metrics(tmp_path)
+    assert metrics["snn"]["accuracy"][-1] == pytest.approx(metrics["ann"]["accuracy"])
+    assert metrics["ann"]["accuracy_spread"] > 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from torch import Tensor, nn
@@ -98,21 +99,30 @@ class OwnRun:
         started = time.perf_counter()
         own, ann, test = self._open()
         settings, noise = read_later_sections(self.settings, 1)
-        test = add_noise(test, noise, own.seed)
         captured = load_graph(self.folder.path / "captured.safetensors")
         device = self.options.device
-        section: dict[str, Any] = {
-            "accuracy": None,
-            "accuracy_float32": evaluate(_Captured(ann, device), test, device=device),
-            "macs_per_image": count_macs(ann),
-            "images": len(test),
-            "accuracy_as_it_came": evaluate(_Captured(captured, device), test, device=device),
-        }
-        section["accuracy"] = section["accuracy_float32"]
+        seeds = _list_seeds(own, noise) if noise.input else [own.seed]
+        noisy = [add_noise(test, noise, seed) for seed in seeds]
+        floats, came = (
+            [evaluate(_Captured(network, device), images, device=device) for images in noisy]
+            for network in (ann, captured)
+        )
+        exact = floats
         if not any(isinstance(node, Rectifier) for node in ann):
             follow = partial(self.advance, "evaluate")
             reference, size = QuantisedAnn(ann, device), settings.batch_size
-            section["accuracy"] = classify_together(reference, test, batch_size=size, device=device, follow=follow)
+            exact = [
+                classify_together(reference, images, batch_size=size, device=device, follow=follow) for images in noisy
+            ]
+        section: dict[str, Any] = {
+            "accuracy": fmean(exact),
+            "accuracy_float32": fmean(floats),
+            "macs_per_image": count_macs(ann),
+            "images": len(test),
+            "accuracy_as_it_came": fmean(came),
+        }
+        if len(seeds) > 1:
+            section["accuracy_spread"] = stdev(exact)
         return self._note("evaluate", started, own, {}, {"ann": section})
 
     def simulate(self) -> dict[str, Any]:

@@ -38,12 +38,24 @@ def check_conversion(folder: RunFolder, recipe: Recipe) -> None:
     Raises:
         RecipeError: an option of the method that it was not converted with.
     """
+    for name, old, new in _compare_conversions(folder, recipe):
+        raise RecipeError(
+            f"convert.{name}: got {new}, but the network in {folder.path} was converted with {old}: run 'isospike "
+            "convert' with that setting first"
+        )
+
+
+def forget_conversion(folder: RunFolder, recipe: Recipe) -> None:
+    """Remove the spiking network of a run, and what was measured of it, where this recipe converts otherwise: an
+    interruption before the next conversion leaves none that its recipe does not describe."""
+    if _compare_conversions(folder, recipe):
+        folder.clear_conversion()
+
+
+def _compare_conversions(folder: RunFolder, recipe: Recipe) -> list[tuple[str, object, object]]:
+    """The options of the method in which the recipe in a folder differs from this one: name, there, here."""
     if not (folder.path / "recipe.toml").is_file():
-        return
-    for name, old in folder.read_recipe().convert.model_dump(exclude={"t_max"}).items():
-        new = getattr(recipe.convert, name)
-        if old != new:
-            raise RecipeError(
-                f"convert.{name}: got {new}, but the network in {folder.path} was converted with {old}: run 'isospike "
-                "convert' with that setting first"
-            )
+        return []
+    before = folder.read_recipe().convert.model_dump(exclude={"t_max"})
+    pairs = ((name, old, getattr(recipe.convert, name)) for name, old in before.items())
+    return [(name, old, new) for name, old, new in pairs if old != new]

@@ -143,7 +143,7 @@ class RunFolder:
             sections = {key: value for key, value in sections.items() if key != "noise"}
         if stage == "simulate" and "noise" in metrics and metrics["noise"] != sections.get("noise"):
             stale = ("verify", "loss")
-        metrics = {key: value for key, value in metrics.items() if key not in stale}
+        metrics = _drop(metrics, stale)
         by_stage = {**metrics.get("stage_seconds", {}), stage: round(seconds, 2)}
         metrics.update(
             facts,
@@ -152,9 +152,7 @@ class RunFolder:
             stage_seconds=by_stage,
             **sections,
         )
-        ordered = {key: metrics.get(key) for key in _FIRST_KEYS}
-        ordered.update({key: value for key, value in metrics.items() if key not in ordered})
-        write_json(path, ordered)
+        write_json(path, _order(metrics))
 
     def read_metrics(self) -> dict[str, Any]:
         """The metrics so far."""
@@ -162,10 +160,27 @@ class RunFolder:
 
     def clear_results(self) -> None:
         """Remove what an earlier training left, so that no result outlives its model."""
-        for name in ("model.safetensors", "snn.safetensors", "metrics.json"):
+        for name in ("model.safetensors", "metrics.json"):
             (self.path / name).unlink(missing_ok=True)
+        self.clear_conversion()
+
+    def clear_conversion(self) -> None:
+        """Remove what an earlier conversion left, so that no result outlives its spiking network."""
+        path = self.path / "metrics.json"
+        if path.is_file():
+            write_json(path, _order(_drop(read_json(path), _STALE_AFTER["convert"])))
+        (self.path / "snn.safetensors").unlink(missing_ok=True)
         for stale in (*self.logs.glob("*.txt"), *self.figures.glob("*.svg"), *self.figures.glob("*.png")):
             stale.unlink()
+
+
+def _drop(metrics: dict[str, Any], stale: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key not in stale}
+
+
+def _order(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The keys that every reader looks for, first and in their order; null where there is nothing yet."""
+    return {**dict.fromkeys(_FIRST_KEYS), **metrics}
 
 
 def load_state(model: Network, path: Path) -> None:

@@ -16,7 +16,7 @@ from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import SettlingCounter
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
-from isospike.experiment.precautions import check_conversion, check_training
+from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder, load_initial
@@ -94,6 +94,7 @@ class Experiment:
         )
         seconds = sum(report.seconds for report in reports)
         if is_main_process():
+            forget_conversion(self.folder, recipe)
             self.folder.write_recipe(recipe)
             self.folder.write_model(model)
         section = {
