@@ -28,7 +28,7 @@ import numpy as np
 
 from isospike import engine
 from isospike.data import load
-from isospike.errors import IsospikeError
+from isospike.errors import FileError, IsospikeError
 from isospike.export import export_c
 from isospike.export.c.sizes import STRICT
 from isospike.files import write_json
@@ -52,7 +52,8 @@ def find_network(text: str) -> tuple[str, str, Path]:
     """
     dataset, separator, file = text.partition("=")
     if separator:
-        return Path(file).stem, dataset, Path(file)
+        path = Path(file)
+        return path.resolve().parent.name if path.stem == "snn" else path.stem, dataset, path
     if text in SHORT and text not in names():
         return text, *SHORT[text]
     entry = find(text)
@@ -152,6 +153,8 @@ def main() -> None:
     try:
         for text in arguments.networks:
             name, dataset, path = find_network(text)
+            if name in found:
+                raise FileError(f"{text}: expected another name than {name!r}, which stands there already: rename it")
             graph = load_graph(path)
             images = read_images(dataset, graph.input.shape, arguments.data, arguments.images)
             strict = arguments.strict_images if arguments.strict else 0

@@ -10,12 +10,15 @@ for methods compared on one network (``--comparison``, after ``isospike compare 
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from isospike.conversion import METHODS
+from isospike.errors import FileError, IsospikeError
 from isospike.experiment.comparison import format_csv, format_markdown
 from isospike.experiment.comparison_table import read_table
+from isospike.files import read_json, write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -62,30 +65,46 @@ def main() -> None:
     parser.add_argument("--comparison", action="store_true", help="publish RUN_FOLDER/comparison, not the run")
     parser.add_argument("--tables", default="comparison", help="of which folder in RUN_FOLDER, for --comparison")
     arguments = parser.parse_args()
-    for folder in arguments.folders:
-        if arguments.comparison:
-            publish_comparison(folder, arguments.name, arguments.tables)
-        else:
-            publish(folder, arguments.name)
+    try:
+        for folder in arguments.folders:
+            if arguments.comparison:
+                publish_comparison(folder, arguments.name, arguments.tables)
+            else:
+                publish(folder, arguments.name)
+        write_tables()
+    except (IsospikeError, OSError) as error:
+        print(f"publish: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def write_tables() -> None:
+    """Write every table anew from what is committed.
+
+    Raises:
+        FileError: a page without the marks of a table.
+    """
     for path in list_comparisons():
         found, _ = read_table(path)
-        path.with_suffix(".csv").write_text(format_csv(found))
-        path.with_suffix(".md").write_text(format_markdown(found))
-    for path, table in ((RESULTS / "README.md", format_results()), (ROOT / "README.md", format_summary())):
-        path.write_text(replace_block(path.read_text(), table))
-    results = RESULTS / "README.md"
-    results.write_text(replace_block(results.read_text(), format_settling(), SETTLING, SETTLING_END))
-    results.write_text(replace_block(results.read_text(), format_comparisons(), COMPARED, COMPARED_END))
+        write_text(path.with_suffix(".csv"), format_csv(found))
+        write_text(path.with_suffix(".md"), format_markdown(found))
+    results, front = RESULTS / "README.md", ROOT / "README.md"
+    page = replace_block(results.read_text(), format_results())
+    page = replace_block(page, format_settling(), SETTLING, SETTLING_END)
+    page = replace_block(page, format_comparisons(), COMPARED, COMPARED_END)
+    summary = replace_block(front.read_text(), format_summary())
+    write_text(results, page)
+    write_text(front, summary)
 
 
 def publish(folder: Path, name: str | None) -> None:
     """Copy what is published of a run."""
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_json(folder / "metrics.json")
     target = RESULTS / (name or metrics["recipe"])
     target.mkdir(parents=True, exist_ok=True)
     for file in ("recipe.toml", "metrics.json"):
         shutil.copy(folder / file, target / file)
-    shutil.copytree(folder / "figures", target / "figures", dirs_exist_ok=True)
+    shutil.rmtree(target / "figures", ignore_errors=True)
+    shutil.copytree(folder / "figures", target / "figures")
 
 
 def publish_comparison(folder: Path, name: str | None, tables: str) -> None:
@@ -166,7 +185,7 @@ def format_row(metrics: dict[str, Any], steps: int) -> list[str]:
         f"{snn['sops_per_image'][step]:,.0f}",
         f"{ann['macs_per_image']:,}",
         f"{training['epochs']} epochs, {training['seconds'] / 60:.1f} min" if training else "",
-        training.get("machine") or metrics["versions"].get("machine") or metrics["versions"]["platform"],
+        training.get("machine") or "not noted",
     ]
 
 
@@ -175,6 +194,10 @@ def format_proof(metrics: dict[str, Any]) -> tuple[str, str]:
     proof = metrics["verify"]
     if proof is not None:
         found = f"{proof['mismatches']} of {proof['images']:,} images x {proof['neurons']:,}"
+        if proof.get("differing_tensors"):
+            found += f"; stored tensors differ: {', '.join(proof['differing_tensors'])}"
+        if proof["mismatches"] or proof.get("differing_tensors"):
+            return "not equal", found
         if proof["unsettled"]:
             return f"{proof['unsettled']:,} unsettled", found
         return f"T={proof['settled_by']}", found
@@ -204,7 +227,7 @@ def format_settling() -> str:
 def format_summary() -> str:
     """The rows that we have, short."""
     lines = [
-        "| recipe | data | ANN (%) | SNN (%) | equal on every test image from | SOPs / image | ANN's MACs "
+        "| recipe | data | ANN (%) | SNN (%) | SOPs / image at that T | ANN's MACs | equal on every test image from "
         "| published (%) |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -213,14 +236,21 @@ def format_summary() -> str:
         if metrics is None or metrics["verify"] is None:
             continue
         row = format_row(metrics, steps)
-        lines.append(f"| `{name}` | {data} | {row[0]} | {row[1]} | {row[2]} | {row[5]} | {row[6]} | {published} |")
+        lines.append(f"| `{name}` | {data} | {row[0]} | {row[1]} | {row[5]} | {row[6]} | {row[2]} | {published} |")
     return "\n".join(lines)
 
 
 def replace_block(text: str, table: str, begin: str = BEGIN, end: str = END) -> str:
-    """``text`` with what stands between the two marks replaced."""
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
+    """``text`` with what stands between the two marks replaced.
+
+    Raises:
+        FileError: a mark that is missing.
+    """
+    before, opened, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        missing = end if opened else begin
+        raise FileError(f"expected a page with the line {missing!r}, got one without: put it where the table goes")
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 

@@ -1,4 +1,4 @@
-"""The network published with the scatter-and-gather paper, through the public API: 99.38 % at one time step.
+"""The network published with the scatter-and-gather paper, through the public API, at one time step.
 
     python benchmarks/published_lenet.py [--weights FILE.npz] [--data FOLDER] [--out FILE.json]
 

@@ -81,6 +81,8 @@ def main() -> None:
     try:
         if arguments.command == "add":
             folder = arguments.folder
+            if arguments.set and not arguments.round:
+                raise FileError("--set: expected --round beside it, got none: a run that is there keeps its settings")
             if arguments.round:
                 folder = round_run(folder, arguments.round, arguments.set, arguments.data)
             add(folder, arguments.name, arguments.step, arguments.data)
@@ -148,7 +150,7 @@ def add(folder: Path, name: str | None, step: int | None, data: Path) -> None:
     metrics["zoo"] = {
         "bytes": len(content),
         "sha256": sha256(content).hexdigest(),
-        "step": find_step(recipe) if step is None else step,
+        "step": check_step(find_step(recipe) if step is None else step, recipe),
         "source": recipe.about.source,
         "licence": LICENCES.get(recipe.data.name, f"MIT; trained on {recipe.data.name}"),
         "rounded": rounded or None,
@@ -198,12 +200,14 @@ def check_run(folder: Path, recipe: Recipe, metrics: dict[str, Any], images: int
 
 
 def check_model(folder: Path, recipe: Recipe, graph: SpikingGraph) -> None:
-    """Compare the graph with a fresh conversion, where the trained network is there.
+    """Compare the graph with a fresh conversion; where the method measures activations of images, it is taken as it is.
 
     Raises:
-        FileError: stored tensors differ.
+        FileError: no trained network, or stored tensors that differ.
     """
-    if not (folder / "model.safetensors").is_file() or METHODS[recipe.convert.method].needs_images:
+    if not (folder / "model.safetensors").is_file():
+        raise FileError(f"{folder}: expected model.safetensors, got none: the graph can be compared with no network")
+    if METHODS[recipe.convert.method].needs_images:
         return
     model = RunFolder(folder).read_model(recipe)
     differing = compare_graphs(graph, convert(model, recipe.convert.method, **recipe.convert_options))
@@ -215,6 +219,17 @@ def find_step(recipe: Recipe) -> int:
     """T of the published number, where it is among the steps that are simulated; else the last step."""
     stated = re.search(r"at T=(\d+)", recipe.about.published)
     return min(int(stated[1]) if stated else recipe.simulate.steps, recipe.simulate.steps)
+
+
+def check_step(step: int, recipe: Recipe) -> int:
+    """A number of steps that was simulated.
+
+    Raises:
+        FileError: it was not.
+    """
+    if not 1 <= step <= recipe.simulate.steps:
+        raise FileError(f"--step: expected 1 to {recipe.simulate.steps}, the steps that were simulated, got {step}")
+    return step
 
 
 def verify_all(chosen: list[str], data: Path, out: Path) -> bool:

@@ -8,9 +8,11 @@ from types import ModuleType
 import pytest
 
 from isospike.conversion import METHODS
+from isospike.errors import FileError
 from isospike.experiment import list_recipes, read_recipe
 from isospike.experiment.comparison import format_csv, format_markdown
 from isospike.experiment.comparison_table import read_table
+from isospike.experiment.measuring import describe_noise
 
 ROOT = Path(__file__).parents[1]
 COMPARED = sorted(path for path in (ROOT / "results" / "comparisons").glob("*/*.json") if path.name != "metrics.json")
@@ -45,7 +47,7 @@ def test_every_row_is_a_recipe_or_one_of_its_variants() -> None:
         ("srp", None, ("rate-coded", "claims no equality")),
         ("counting", None, ("spikes dropped", "nothing to verify")),
         ("counting", (0, 0, 19), ("T=19", "0 of 100 images x 7")),
-        ("counting", (2, 0, 19), ("T=19", "2 of 100 images x 7")),
+        ("counting", (2, 0, 19), ("not equal", "2 of 100 images x 7")),
         ("counting", (0, 3, None), ("3 unsettled", "0 of 100 images x 7")),
     ],
 )
@@ -63,6 +65,20 @@ def test_a_row_says_what_was_proved(
             "settled_by": settled_by,
         }
     assert load_publish().format_proof({"method": method, "verify": verified}) == said
+
+
+def test_a_row_says_that_stored_tensors_differ() -> None:
+    verified = {"images": 100, "neurons": 7, "mismatches": 0, "unsettled": 0, "settled_by": 9}
+    proof = {**verified, "differing_tensors": ["classifier"]}
+    said = load_publish().format_proof({"method": "counting", "verify": proof})
+    assert said == ("not equal", "0 of 100 images x 7; stored tensors differ: classifier")
+
+
+@pytest.mark.parametrize("page", ["no marks", "only {begin}", "only {end}", "{end} before {begin}"])
+def test_a_page_without_the_marks_of_a_table_stays(page: str) -> None:
+    publish = load_publish()
+    with pytest.raises(FileError, match="expected a page with the line"):
+        publish.replace_block(page.format(begin=publish.BEGIN, end=publish.END), "a table")
 
 
 def test_the_tables_are_those_of_the_committed_metrics() -> None:
@@ -94,6 +110,9 @@ def test_published_run_is_whole_and_proved(folder: Path) -> None:
     assert recipe.name == metrics["recipe"]
     assert recipe.name in list_recipes()
     assert recipe.data.held_out == 0
+    assert recipe.convert.method == metrics["method"]
+    assert recipe.simulate.steps == metrics["steps"] == len(metrics["snn"]["accuracy"])
+    assert describe_noise(recipe.noise, recipe.noise_seeds) == metrics["noise"]
     unproved = metrics["noise"]["encoder_drop"] > 0 or not METHODS[metrics["method"]].lossless
     assert (metrics["verify"] is None) == unproved
     if not unproved:

@@ -38,6 +38,23 @@ def measure(
     return measure_robustness(build_counting(), draw_images(), plan, folder, {**FACTS, **other}, follow)
 
 
+def test_spikes_propagate_as_in_the_run(tmp_path: Path) -> None:
+    test = draw_images()
+    plan = make_plan(("drop",), (0.5,), 1, 4, propagation="layer-per-step")
+    found = measure_robustness(build_counting(), test, plan, tmp_path, FACTS, follow)
+    late = simulate(build_counting(), test.images, 4, propagation="layer-per-step")
+    assert found["propagation"] == "layer-per-step"
+    assert found["baseline"]["accuracy_over_time"] == (late.predictions == test.labels).double().mean(1).tolist()
+    assert found["baseline"]["settled"] == float(late.settled[-1].double().mean())
+    with pytest.raises(FileError, match=r"propagation layer-per-step; expected .*, propagation within-step: give"):
+        measure(tmp_path, "drop", severities=(0.5,), seeds=1)
+    # files from before it was noted were made within the step
+    content = json.loads((tmp_path / "robustness.json").read_text())
+    (tmp_path / "robustness.json").write_text(json.dumps({k: v for k, v in content.items() if k != "propagation"}))
+    with pytest.raises(FileError, match=r"propagation within-step; expected .*, propagation layer-per-step: give"):
+        measure_robustness(build_counting(), test, plan, tmp_path, FACTS, follow)
+
+
 def test_the_interval_by_hand() -> None:
     # mean 0.2, s = 0.1, t(0.975, 2) = 4.302653 from the table: half a width of 0.2484
     low, high, spread = find_interval([0.1, 0.2, 0.3])

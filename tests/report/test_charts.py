@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from isospike.report import RunRecord, read_run
-from isospike.report.charts import Level, StepChart, compose_charts, label_runs, shorten, write_number
+from isospike.report.charts import LONGEST, Level, StepChart, compose_charts, label_runs, shorten, write_number
 
 from .conftest import MakeRun
 
@@ -25,6 +25,13 @@ def test_runs_are_labelled_by_recipe_then_folder_then_path() -> None:
     ]
     assert label_runs(records[:1]) == ["digits"]
     assert label_runs(records) == ["digits (x)", "digits (a/y)", "digits (b/y)", "mnist"]
+
+
+def test_long_paths_that_differ_in_the_middle_are_numbered() -> None:
+    folders = [Path(f"/work/experiments/2024/seed{seed}/runs/all-integer-mnist") for seed in range(3)]
+    labels = label_runs([RunRecord(folder, "all-integer-mnist", 1) for folder in folders])
+    assert len(set(labels)) == 3
+    assert all(len(label) <= LONGEST and label.endswith(f"#{place + 1}") for place, label in enumerate(labels))
 
 
 def test_numbers_have_three_digits_and_a_prefix() -> None:

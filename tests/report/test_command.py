@@ -70,6 +70,32 @@ def test_what_is_there_is_kept_and_what_is_stale_is_made_anew(folder: Path, tmp_
     assert confusion is not None and confusion.images == 30
 
 
+def test_what_was_made_under_other_conditions_is_stale(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    before = read_confusion(folder), read_sample(folder)
+    assert run(["simulate", "--out", str(folder), "--limit", "60", "--set", "noise.input=0.5"]) == 0
+    assert run(["report", str(folder), "--limit", "60", "-o", str(out)]) == 0
+    confusion, sample = read_confusion(folder), read_sample(folder)
+    assert confusion is not None and confusion.conditions["noise"]["input"] == 0.5
+    assert confusion != before[0]
+    assert sample == before[1]  # a sample is shown without noise
+    steps = ["--set", "simulate.steps=2", "--set", "simulate.propagation=layer-per-step"]
+    assert run(["simulate", "--out", str(folder), "--limit", "60", *steps]) == 0
+    assert run(["report", str(folder), "--limit", "60", "-o", str(out)]) == 0
+    confusion, sample = read_confusion(folder), read_sample(folder)
+    assert confusion is not None and confusion.steps == (1, 2)
+    assert sample is not None and sample.steps == 2
+    assert sample.conditions["simulation"]["propagation"] == "layer-per-step"
+
+
+def test_a_new_training_takes_along_what_was_made_of_the_old_network(folder: Path) -> None:
+    (folder / "robustness.json").write_text("{}")
+    shutil.rmtree(folder / "training")
+    assert run(["train", "digits", "--out", str(folder), "--set", "train.epochs=1"]) == 0
+    left = {path.name for path in folder.iterdir()}
+    assert not left & {"snn.safetensors", "sample.json", "confusion.json", "robustness.json"}
+
+
 def test_without_data_the_page_says_what_would_fill_it(folder: Path, tmp_path: Path) -> None:
     recipe = folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('name = "digits"', 'name = "mnist"'))

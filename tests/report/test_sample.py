@@ -9,6 +9,7 @@ from isospike.errors import FileError, SimulationError
 from isospike.graph import CountingNeuron, Dense, Flatten, IntegrateAndFire, Readout, SpikingGraph
 from isospike.report.sample import Sample, read_sample, write_sample
 from isospike.report.sample_tracing import trace_sample
+from isospike.simulator import simulate
 from tests.problems import chain, pixels, real, whole
 
 SEVEN = torch.tensor([[[7]]], dtype=torch.uint8)
@@ -58,6 +59,18 @@ def test_thresholds_move_with_the_count() -> None:
     assert sample.predictions == (1, 0, 0, 0)
     assert sample.settled == 2
     assert (sample.steps, sample.image, sample.label) == (4, 3, 1)
+
+
+def test_a_layer_a_step_is_traced_as_it_is_simulated() -> None:
+    graph = count_graph()
+    simulation = simulate(graph, SEVEN[None], 5, propagation="layer-per-step")
+    sample = trace_sample(
+        graph, SEVEN, 1, steps=5, place=0, command="x", digest="0", propagation="layer-per-step", conditions={"a": 1}
+    )
+    assert list(sample.predictions) == simulation.predictions[:, 0].tolist()
+    settled = simulation.settled[:, 0].tolist()
+    assert sample.settled == settled.index(True) + 1 > 2  # a step later than within the step
+    assert sample.conditions == {"a": 1}
 
 
 def test_integrate_and_fire() -> None:

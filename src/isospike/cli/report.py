@@ -65,15 +65,17 @@ def _look_closer(
 ) -> None:
     """Write the sample and the confusion matrix of a run, where they are missing or were made otherwise."""
     from isospike.experiment import sampling
-    from isospike.report import digest_graph, read_confusion, read_sample, write_confusion, write_sample
+    from isospike.report import digest_graph, is_outdated, read_confusion, read_sample, write_confusion, write_sample
 
-    digest = digest_graph(folder)
+    digest, run = digest_graph(folder), RunFolder(folder)
     if digest is None:
         return
+    metrics = run.read_metrics() if (folder / "metrics.json").is_file() else {}
     sample, confusion = read_sample(folder), read_confusion(folder)
-    wants_sample = sample is None or sample.graph != digest or image not in (None, sample.image)
-    wants_confusion = confusion is None or confusion.graph != digest or options.limit not in (None, confusion.images)
-    run = RunFolder(folder)
+    wants_sample = sample is None or is_outdated(sample, digest, metrics) or image not in (None, sample.image)
+    wants_confusion = (
+        confusion is None or is_outdated(confusion, digest, metrics) or options.limit not in (None, confusion.images)
+    )
     if not (wants_sample or wants_confusion):
         return
     if not sampling.has_data(run, options):

@@ -16,8 +16,10 @@ from isospike.errors import RecipeError
 from isospike.experiment import Options, RunFolder
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_run import OwnRun
+from isospike.experiment.own_settings import read_kept_settings
 from isospike.experiment.provenance import read_versions
 from isospike.experiment.robustness import list_possible, make_plan, measure_robustness
+from isospike.experiment.sections import SimulateSection
 from isospike.experiment.stresses import STRESSES
 from isospike.files import read_bytes
 from isospike.graph import SpikingGraph
@@ -52,7 +54,7 @@ def stress(
     folder = RunFolder(run)
     options = make_options(data, device, limit)
     graph = folder.read_graph()
-    facts, test, usual = _open(folder, graph, options)
+    facts, test, settings = _open(folder, graph, options)
     names = [name.strip() for name in faults.split(",") if name.strip()]
     if not names:
         raise RecipeError(f"--faults: expected all, or names with commas between them, got {faults!r}")
@@ -61,7 +63,15 @@ def stress(
         for line in impossible:
             typer.echo(f"left out: {line}")
     numbers = None if severities is None else read_numbers("--severities", severities)
-    plan = make_plan(names, numbers, seeds, usual if steps is None else steps, batch_size=batch_size, device=device)
+    plan = make_plan(
+        names,
+        numbers,
+        seeds,
+        settings.steps if steps is None else steps,
+        batch_size=batch_size,
+        device=device,
+        propagation=settings.propagation,
+    )
     facts["command"] = ["isospike", *sys.argv[1:]]
     facts["graph"] = sha256(read_bytes(run / "snn.safetensors")).hexdigest()
     facts["versions"] = read_versions()
@@ -72,16 +82,17 @@ def stress(
     typer.echo(f"written: {target / 'robustness.json'}, {target / 'robustness.csv'}")
 
 
-def _open(folder: RunFolder, graph: SpikingGraph, options: Options) -> tuple[dict[str, Any], ImageSet, int]:
-    """What is known of the run, its test images, and how many steps it takes."""
+def _open(folder: RunFolder, graph: SpikingGraph, options: Options) -> tuple[dict[str, Any], ImageSet, SimulateSection]:
+    """What is known of the run, its test images, and how it is simulated."""
     if OwnRun.is_there(folder.path):
         metrics = folder.read_metrics()
         dataset = (metrics.get("conversion") or {}).get("dataset")
         _, test = load_own_data(dataset, options, graph.input.shape, graph.shapes[graph.readout.name][0])
-        return {"recipe": None, "dataset": metrics.get("dataset")}, hold_images(test), graph.t_max or 1
+        settings = read_kept_settings(metrics, graph.t_max or 1)
+        return {"recipe": None, "dataset": metrics.get("dataset")}, hold_images(test), settings
     recipe = folder.read_recipe()
     _, test = recipe.load_data(options.data, options.limit)
-    return {"recipe": recipe.name, "dataset": recipe.data.name}, hold_images(test), recipe.simulate.steps
+    return {"recipe": recipe.name, "dataset": recipe.data.name}, hold_images(test), recipe.simulate
 
 
 def _show(found: dict[str, Any]) -> None:

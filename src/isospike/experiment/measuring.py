@@ -22,6 +22,11 @@ def describe_noise(noise: NoiseSection, seeds: Sequence[int]) -> dict[str, Any]:
     return {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)}
 
 
+def describe_simulation(settings: SimulateSection) -> dict[str, Any]:
+    """The section ``simulation`` of the metrics: what numbers over time steps depend on, and what they count."""
+    return settings.model_dump(include={"steps", "propagation", "sops", "count_encoder"})
+
+
 def add_noise(test: Images, noise: NoiseSection, seed: int) -> Images:
     """The images with the noise of the recipe on their pixels."""
     if isinstance(test, ImageStream):
@@ -53,8 +58,8 @@ def measure_simulation(
         tables: what operations cost.
 
     Returns:
-        The six logs; and the sections ``snn``, ``noise``, ``layers``, ``activity``, ``energy``, ``latency`` and
-        ``neurobench`` of the metrics (docs/metrics.md).
+        The six logs; and the sections ``snn``, ``simulation``, ``noise``, ``layers``, ``activity``, ``energy``,
+        ``latency`` and ``neurobench`` of the metrics (docs/metrics.md).
     """
     runs = [
         simulate_together(
@@ -77,6 +82,7 @@ def measure_simulation(
         snn.update(settled=None, tau=graph.tau)
     sections = {
         "snn": snn,
+        "simulation": describe_simulation(settings),
         "noise": describe_noise(noise, seeds),
         "layers": summarise_layers(graph, runs),
         "activity": summarise_activity(graph, runs),

@@ -38,6 +38,7 @@ class Plan:
         steps: time steps.
         batch_size: images simulated together.
         device: "cpu" or "cuda".
+        propagation: as for :func:`isospike.simulate`.
     """
 
     stresses: tuple[tuple[Stress, tuple[float, ...]], ...]
@@ -45,6 +46,7 @@ class Plan:
     steps: int
     batch_size: int = 250
     device: str = "cpu"
+    propagation: str = "within-step"
 
 
 def make_plan(
@@ -123,7 +125,8 @@ def measure_robustness(
     """
     scene = Scene(graph, test.images)
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, **facts}
-    header.update(images=len(test), steps=plan.steps, confidence=CONFIDENCE, complete=False)
+    header.update(images=len(test), steps=plan.steps, propagation=plan.propagation)
+    header.update(confidence=CONFIDENCE, complete=False)
     known = _read_known(folder / "robustness.json", header)
     _check(plan, Scene(graph, test.images[:1]))
     baseline = _summarise([_run(scene, test, plan)])
@@ -165,6 +168,7 @@ def _run(scene: Scene, test: ImageSet, plan: Plan) -> dict[str, Any]:
         plan.steps,
         batch_size=plan.batch_size,
         device=plan.device,
+        propagation=plan.propagation,
         faults=scene.faults,
     )
     counts = tally(simulation, test.labels, plan.batch_size)
@@ -220,11 +224,11 @@ def _read_known(path: Path, header: dict[str, Any]) -> Cells:
     """
     if not path.is_file():
         return {}
-    content = read_json(path)
+    content = {"propagation": "within-step", **read_json(path)}  # what all files had before they said it
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise FileError(f"{path}: expected {FORMAT}, version {VERSION}, got another file: move it away")
     number = sum(len(fault["cells"]) for fault in content["faults"])
-    alike = ("graph", "dataset", "images", "steps", "confidence")
+    alike = ("graph", "dataset", "images", "steps", "propagation", "confidence")
     differing = [key for key in alike if content.get(key) != header[key]]
     if number and differing:
         raise FileError(
@@ -240,7 +244,7 @@ def _describe(content: dict[str, Any], differing: Sequence[str]) -> str:
     words = [f"{content.get('images')} images", f"{content.get('steps')} steps"]
     if "graph" in differing:
         words.append(f"snn.safetensors {str(content.get('graph'))[:12]}")
-    words += [f"{key} {content.get(key)}" for key in ("dataset", "confidence") if key in differing]
+    words += [f"{key} {content.get(key)}" for key in ("dataset", "propagation", "confidence") if key in differing]
     return ", ".join(words)
 
 

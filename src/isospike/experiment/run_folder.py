@@ -20,7 +20,7 @@ from isospike.networks import Network
 
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
 
-_MEASURED = ("snn", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")
+_MEASURED = ("snn", "simulation", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")
 _STALE_AFTER = {"convert": (*_MEASURED, "c")}
 
 
@@ -169,7 +169,8 @@ class RunFolder:
         path = self.path / "metrics.json"
         if path.is_file():
             write_json(path, _order(_drop(read_json(path), _STALE_AFTER["convert"])))
-        (self.path / "snn.safetensors").unlink(missing_ok=True)
+        for name in ("snn.safetensors", "sample.json", "confusion.json", "robustness.json", "robustness.csv"):
+            (self.path / name).unlink(missing_ok=True)
         for stale in (*self.logs.glob("*.txt"), *self.figures.glob("*.svg"), *self.figures.glob("*.png")):
             stale.unlink()
 

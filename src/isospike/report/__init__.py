@@ -6,7 +6,7 @@ from isospike.report.confusion import Confusion, read_confusion, write_confusion
 from isospike.report.figures import draw_figures
 from isospike.report.more_figures import write_figures
 from isospike.report.page import write_report
-from isospike.report.run_contents import RunContents, digest_graph, read_contents, refuse_repeats
+from isospike.report.run_contents import RunContents, digest_graph, is_outdated, read_contents, refuse_repeats
 from isospike.report.run_record import LayerRecord, RunRecord, read_run
 from isospike.report.sample import Sample, read_sample, write_sample
 
@@ -19,6 +19,7 @@ __all__ = [
     "digest_graph",
     "draw_comparison",
     "draw_figures",
+    "is_outdated",
     "parse_comparison",
     "read_confusion",
     "read_contents",

@@ -101,7 +101,10 @@ Chart = StepChart | LayerChart
 
 def compose_charts(records: Sequence[RunRecord]) -> list[Chart]:
     """The charts that these runs have the data for."""
-    labels = label_runs(records)
+    labels = [
+        f"{label} (+{record.tau} steps before)" if record.tau else label
+        for label, record in zip(label_runs(records), records, strict=True)
+    ]
     charts = (
         _chart_accuracy(records, labels),
         _chart_sparsity(records, labels),
@@ -120,7 +123,14 @@ def label_runs(records: Sequence[RunRecord]) -> list[str]:
             f"{record.name} ({addition})" if shared[label] > 1 else label
             for record, label, addition in zip(records, labels, added, strict=True)
         ]
-    return [shorten(label) for label in labels]
+    short = [shorten(label) for label in labels]
+    shared = Counter(short)
+    numbers: Counter[str] = Counter()
+    for place, label in enumerate(short):
+        if shared[label] > 1:  # what differs stood in the middle
+            numbers[label] += 1
+            short[place] = f"{shorten(label, LONGEST - 5)} #{numbers[label]}"
+    return short
 
 
 def shorten(label: str, longest: int = LONGEST) -> str:

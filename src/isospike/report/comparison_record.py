@@ -105,6 +105,8 @@ def _read_trial(trial: dict[str, Any]) -> Trial:
     if any(len(values) != len(steps) for values in series) or any(step < 1 for step in steps):
         raise ValueError(f"{trial['method']}: expected one entry for each of {len(steps)} steps")
     latency = [int(value) for value in trial["latency"]]
+    if len(latency) != len(steps):
+        raise ValueError(f"{trial['method']}: {len(latency)} latencies, expected one for each of {len(steps)} steps")
     mismatches, unsettled, refused = (trial.get(key) for key in ("mismatches", "unsettled", "refused"))
     return Trial(
         str(trial["method"]),

@@ -1,6 +1,6 @@
 """Which class is taken for which, over the test images."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Confusion:
         images: how many were tried.
         steps: after which the matrices are.
         matrices: (steps, classes, classes) numbers of images: rows are true classes, columns what was answered.
+        conditions: what else the answers depend on, as ``metrics.json`` says it: noise, seed, propagation.
     """
 
     command: str
@@ -31,6 +32,7 @@ class Confusion:
     images: int
     steps: tuple[int, ...]
     matrices: tuple[tuple[tuple[int, ...], ...], ...]
+    conditions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -83,6 +85,7 @@ def read_confusion(folder: Path) -> Confusion | None:
             int(content["images"]),
             steps,
             tuple(tuple(tuple(row) for row in matrix) for matrix in matrices.tolist()),
+            dict(content.get("conditions") or {}),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileError(

@@ -66,8 +66,7 @@ def _show_snn(run: RunContents) -> Value:
     record = run.record
     if not record.accuracy:
         return _gap(run, "simulate")
-    tau = _section(run, "snn").get("tau")
-    latency = f", {record.steps + int(tau)} with the {int(tau)} before" if isinstance(tau, int) and tau else ""
+    latency = f", {record.steps + record.tau} with the {record.tau} before" if record.tau else ""
     spread = f" ± {100 * record.accuracy_spread[-1]:.2f} over {record.seeds} seeds" if record.accuracy_spread else ""
     return Value(write_share(record.accuracy[-1]), record.accuracy[-1], f"at T = {record.steps}{latency}{spread}")
 
@@ -80,44 +79,43 @@ def _show_close(run: RunContents) -> Value:
     if not near[-1]:
         return Value("not yet", note=f"{write_points(accuracy[-1] - ann)} at T = {len(accuracy)}")
     step = len(near) - next((back for back, close in enumerate(reversed(near)) if not close), len(near)) + 1
-    return Value(f"T = {step}", step, write_points(accuracy[step - 1] - ann))
+    before = f" ({step + run.record.tau} in all)" if run.record.tau else ""
+    return Value(f"T = {step}{before}", step, write_points(accuracy[step - 1] - ann))
 
 
 def _show_equal(run: RunContents) -> Value:
-    found, loss = _section(run, "verify"), _section(run, "loss")
-    if loss:
-        agreement = loss.get("agreement")
-        share = ""
-        if isinstance(agreement, list) and agreement:
-            share = f"; the ANN's class on {write_share(agreement[-1])} of the images"
+    proof, agreement = run.record.proof, run.record.agreement
+    if _section(run, "loss"):
+        share = f"; the ANN's class on {write_share(agreement[-1])} of the images" if agreement else ""
         return Value("no claim", note=f"rate-coded{share}")
-    if not found:
+    if proof is None:
         if _section(run, "noise").get("encoder_drop"):
             return Value("no claim", note="spikes are dropped")
         return _gap(run, "verify")
-    unsettled = found.get("unsettled") or 0
-    if found.get("mismatches"):
-        return Value("not equal", note=f"{found['mismatches']} mismatches")
-    if unsettled:
-        return Value("not all", note=f"{unsettled} images had not settled at T_max")
-    return Value(f"T = {found.get('settled_by')}", found.get("settled_by"), f"on all {found.get('images', 0):,} images")
+    if proof.fault:
+        return Value("not equal", note=proof.fault)
+    if proof.unsettled:
+        return Value("not all", note=f"{proof.unsettled} images had not settled at T_max")
+    return Value(f"T = {proof.settled_by}", proof.settled_by, f"on all {proof.images:,} images")
 
 
 def _show_mismatches(run: RunContents) -> Value:
-    found = _section(run, "verify")
-    if not found:
+    proof = run.record.proof
+    if proof is None:
         return Value("–")
-    note = f"{found.get('images', 0):,} images × {found.get('neurons', 0):,} counts"
-    return Value(f"{found.get('mismatches', 0):,}", found.get("mismatches"), note)
+    differing = f"; stored tensors differ: {', '.join(proof.differing_tensors)}" if proof.differing_tensors else ""
+    note = f"{proof.images:,} images × {proof.neurons:,} counts{differing}"
+    return Value(f"{proof.mismatches:,}", proof.mismatches, note)
 
 
 def _show_sops(run: RunContents) -> Value:
     record = run.record
     if not record.sops:
         return _gap(run, "simulate")
-    note = ""
+    note = "" if record.counting == "hidden" else f"counted as the {record.counting} paper does"
     if record.macs:
-        note = f"{record.sops[-1] / record.macs:.2f} × the ANN's {write_number(record.macs)} MACs"
+        ratio = f"{record.sops[-1] / record.macs:.2f} × the ANN's {write_number(record.macs)} MACs"
+        note = f"{note}; {ratio}" if note else ratio
     return Value(write_number(record.sops[-1]), record.sops[-1], note)
 
 
@@ -136,8 +134,9 @@ def _show_spikes(run: RunContents) -> Value:
     if not record.spikes:
         return Value("–")
     neurons = [layer.neurons for layer in record.layers]
-    known = sum(number or 0 for number in neurons[1:]) if all(neurons) else 0
-    note = f"{record.spikes[-1] / known:.2f} per neuron of layers 2 to the last hidden one" if known else ""
+    first = 0 if record.count_encoder else 1
+    known = sum(number or 0 for number in neurons[first:]) if all(neurons) else 0
+    note = f"{record.spikes[-1] / known:.2f} per neuron of layers {first + 1} to the last hidden one" if known else ""
     return Value(write_number(record.spikes[-1]), record.spikes[-1], note)
 
 

@@ -99,7 +99,7 @@ def compose_samples(runs: Sequence[RunContents], page: str) -> tuple[list[Sample
     panels, gaps = [], []
     for run in runs:
         if run.sample is None:
-            note = "made with another graph" if "sample.json" in run.stale else ""
+            note = "made with another graph or other settings" if "sample.json" in run.stale else ""
             command = f"isospike report {run.quoted} --data FOLDER -o {page}"
             gaps.append(Gap(f"{run.label}: no sample image", command, note))
             continue
@@ -115,7 +115,7 @@ def _list_layers(run: RunContents) -> list[tuple[Value, ...]]:
     try:
         total = sum(layer["sops"][-1] for layer in layers if layer.get("sops"))
         return [_compose_row(run, layer, total) for layer in layers]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise FileError(
             f"{run.folder / 'metrics.json'}: layers are not those of a run ({type(error).__name__}: {error}); "
             f"run 'isospike simulate --out {run.folder}'"
@@ -127,11 +127,15 @@ def _compose_row(run: RunContents, layer: dict[str, Any], total: float) -> tuple
         return read_finite(layer[key][-1]) if layer.get(key) else None
 
     name, neurons = str(layer["name"]), int(layer["neurons"])
+    if neurons < 1:
+        raise ValueError(f"{name} has {neurons} neurons, expected 1 or more")
     positive, negative, sops = last("positive"), last("negative"), last("sops")
     spikes = None if positive is None or negative is None else positive + negative
     membrane, fraction = _find_bits(run, name)
     each = None if spikes is None else spikes / neurons
-    silent = None if each is None else 1 - each / run.record.steps
+    silent = None
+    if each is not None and _fires_once(run, name):
+        silent = 1 - each / (run.record.steps + run.record.tau)
     return (
         Value(name),
         write_count(neurons),
@@ -144,6 +148,14 @@ def _compose_row(run: RunContents, layer: dict[str, Any], total: float) -> tuple
         write_count(membrane),
         write_count(fraction),
     )
+
+
+def _fires_once(run: RunContents, layer: str) -> bool:
+    """Whether the neurons of a layer fire at most once in a step, as far as graph or method tell."""
+    holder = _find_holder(run, layer)
+    if holder is not None:
+        return holder.limit in (None, 1)
+    return run.metrics.get("method") != "scatter-gather"
 
 
 def _find_bits(run: RunContents, layer: str) -> tuple[int | None, int | None]:

@@ -13,6 +13,7 @@ from isospike.files import write_bytes
 from isospike.report.charts import compose_charts
 from isospike.report.figures import draw_figures, render_figure
 from isospike.report.neuron_drawings import write_place
+from isospike.report.robustness_record import list_severities
 from isospike.report.run_contents import RunContents, read_contents
 from isospike.report.sample import LayerTrace, MembraneTrace
 from isospike.report.style import COLOURS, COLUMN, GUIDE, INK, PAGE, choose_look
@@ -66,26 +67,31 @@ def _plot_robustness(runs: Sequence[RunContents]) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
     for panel in panels[len(names) :]:
         panel.set_visible(False)
+    curves = {}
     for name, panel in zip(names, panels, strict=False):
-        for run, record in known:
-            fault = next((each for each in record.faults if each.name == name and each.cells), None)
-            if fault is None:
-                continue
+        found = [
+            (run, record, fault)
+            for run, record in known
+            for fault in record.faults
+            if fault.name == name and fault.cells
+        ]
+        severities = list_severities([fault for _, _, fault in found])
+        for run, record, fault in found:
             look = choose_look(run.place)
-            places = range(len(fault.cells) + 1)
+            places = [0, *(severities.index(cell.severity) + 1 for cell in fault.cells)]
             means = [100 * record.baseline, *(100 * cell.mean for cell in fault.cells)]
             low = [means[0], *(100 * cell.interval[0] for cell in fault.cells)]
             high = [means[0], *(100 * cell.interval[1] for cell in fault.cells)]
             panel.fill_between(places, low, high, color=look.colour, alpha=0.2, linewidth=0)
-            panel.plot(places, means, color=look.colour, linestyle=look.dash, marker=look.marker, label=run.label)
-            panel.set_xticks(places, ["none", *(f"{cell.severity:g}" for cell in fault.cells)])
-            panel.set_title(fault.title)
+            (curve,) = panel.plot(places, means, color=look.colour, linestyle=look.dash, marker=look.marker)
+            curves[f"{run.label} (another graph)" if "robustness.json" in run.stale else run.label] = curve
+        panel.set_xticks(range(len(severities) + 1), ["none", *(f"{severity:g}" for severity in severities)])
+        panel.set_title(found[0][2].title)
         panel.set_ylim(0, 103)
     for panel in panels[::columns]:
         panel.set_ylabel("Accuracy (%)")
-    if len(known) > 1:
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    if len(known) > 1 or any("robustness.json" in run.stale for run, _ in known):
+        figure.legend(list(curves.values()), list(curves), loc="outside upper left", ncols=2)
     return figure
 
 

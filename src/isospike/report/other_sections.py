@@ -24,7 +24,7 @@ from isospike.report.pieces import (
     write_percent,
     write_share,
 )
-from isospike.report.robustness_record import Fault, RobustnessRecord
+from isospike.report.robustness_record import Fault, RobustnessRecord, list_severities
 from isospike.report.run_contents import RunContents
 
 FEW_CLASSES = 20
@@ -83,7 +83,7 @@ def compose_confusions(runs: Sequence[RunContents], page: str) -> tuple[list[Con
     panels, gaps = [], []
     for run in runs:
         if run.confusion is None:
-            note = "made with another graph" if "confusion.json" in run.stale else ""
+            note = "made with another graph or other settings" if "confusion.json" in run.stale else ""
             command = f"isospike report {run.quoted} --data FOLDER -o {page}"
             gaps.append(Gap(f"{run.label}: no confusion matrix", command, note))
         else:
@@ -126,8 +126,9 @@ def compose_recipes(runs: Sequence[RunContents]) -> Section:
 
 
 def _warn(run: RunContents, record: RobustnessRecord) -> Gap:
-    note = "some cells are still missing" if not record.complete else "made with another graph than the folder's"
-    return Gap(f"{run.label}: {note}", shlex.join(record.command))
+    notes = ["some cells are still missing"] if not record.complete else []
+    notes += ["made with another graph than the folder's"] if "robustness.json" in run.stale else []
+    return Gap(f"{run.label}: {', and '.join(notes)}", shlex.join(record.command))
 
 
 def _draw_fault(name: str, known: Sequence[tuple[RunContents, RobustnessRecord]], number: int) -> Figure:
@@ -135,7 +136,7 @@ def _draw_fault(name: str, known: Sequence[tuple[RunContents, RobustnessRecord]]
         (run, record, fault) for run, record in known for fault in record.faults if fault.name == name and fault.cells
     ]
     kind = found[0][2]
-    severities = sorted({cell.severity for _, _, fault in found for cell in fault.cells}, reverse=kind.harmless is None)
+    severities = list_severities([fault for _, _, fault in found])
     places = {severity: index + 1 for index, severity in enumerate(severities)}
     curves = []
     for run, record, fault in found:

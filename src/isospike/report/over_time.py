@@ -51,10 +51,9 @@ def compose_readout(runs: Sequence[RunContents]) -> Readout | None:
     heads = ("accuracy", "against the ANN", "settled", "spikes / image", "SOPs / image", "SOPs / MACs")
     cells = [[_read_out(run, step) for step in range(1, run.record.steps + 1)] for run in shown]
     rows = tuple((run.label, each[-1]) for run, each in zip(shown, cells, strict=True))
-    taus = [_find_tau(run) for run in shown]
     data = {
         "steps": steps,
-        "taus": taus,
+        "taus": [run.record.tau for run in shown],
         "runs": [[[[value.text, value.exact] for value in row] for row in each] for each in cells],
     }
     return Readout(steps, heads, rows, data)
@@ -72,6 +71,9 @@ def compose_work(runs: Sequence[RunContents]) -> Section:
     """Synaptic operations over time, beside the ANN's."""
     chart = _find_chart(runs, "sops")
     caption = "Up to each step, mean of the test images, against the multiply-accumulates of the ANN's same layers."
+    others = {run.record.counting for run in runs} - {"hidden"}
+    if others:
+        caption += f" Counted as in {' and '.join(f'the {name} paper' for name in sorted(others))} where a run says so."
     figures = () if chart is None else _draw(runs, chart, caption)
     gaps = [_lack(run, "simulate", "SOPs over time") for run in runs if not run.record.sops]
     return Section("work", "Work: synaptic operations", figures=figures, gaps=tuple(gaps))
@@ -166,12 +168,6 @@ def _read_out(run: RunContents, step: int) -> tuple[Value, ...]:
         write_count(sops),
         Value("–") if ratio is None else Value(f"{ratio:.2f}", ratio),
     )
-
-
-def _find_tau(run: RunContents) -> int:
-    snn = run.metrics.get("snn")
-    tau = snn.get("tau") if isinstance(snn, dict) else None
-    return tau if isinstance(tau, int) else 0
 
 
 def _tell_latency(latency: Latency, settled: Sequence[float]) -> str:

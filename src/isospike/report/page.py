@@ -57,6 +57,7 @@ def write_report(
     if not folders:
         raise FileError("report: expected at least one run folder, got none")
     page = render_report(read_contents(folders, batch_size, steps), out, command)
+    page = page.encode(errors="replace").decode()  # names of files and texts of JSON may hold what UTF-8 cannot
     size = len(page.encode())
     if size > LARGEST:
         raise FileError(f"{out}: the page would have {size} bytes, expected at most {LARGEST}: give fewer run folders")
@@ -69,7 +70,7 @@ def render_report(runs: Sequence[RunContents], out: Path, command: str = "") -> 
     home = out.resolve().parent
 
     def link(path: Path) -> str:
-        return quote(Path(os.path.relpath(path.resolve(), home)).as_posix())
+        return quote(os.fsencode(Path(os.path.relpath(path.resolve(), home)).as_posix()))
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -1,5 +1,6 @@
 """What ``robustness.json`` says, as far as the report shows it (docs/robustness.md has all keys)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ def read_robustness(folder: Path) -> RobustnessRecord | None:
             f"{path}: not the robustness of a network ({type(error).__name__}: {error}); run 'isospike stress "
             f"{folder}' again"
         ) from error
+
+
+def list_severities(faults: Sequence[Fault]) -> list[float]:
+    """The severities of one kind of fault in all of several records, the mildest first."""
+    return sorted({cell.severity for fault in faults for cell in fault.cells}, reverse=faults[0].harmless is None)
 
 
 def _read_fault(fault: dict[str, Any]) -> Fault:

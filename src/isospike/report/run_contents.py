@@ -39,7 +39,7 @@ class RunContents:
         confusion: which class is taken for which.
         robustness: accuracy under faults.
         comparison: other methods on the same network.
-        stale: files that were made with another graph than the folder's.
+        stale: files that were made with another graph than the folder's, or under other conditions than its metrics.
     """
 
     folder: Path
@@ -135,6 +135,14 @@ def digest_graph(folder: Path) -> str | None:
     return hashlib.sha256(read_bytes(path)).hexdigest() if path.is_file() else None
 
 
+def is_outdated(found: Sample | Confusion | RobustnessRecord, digest: str | None, metrics: dict[str, Any]) -> bool:
+    """Whether it was made with another graph, or under other conditions, than a folder has now."""
+    if digest is not None and found.graph != digest:
+        return True
+    conditions = {} if isinstance(found, RobustnessRecord) else found.conditions
+    return any(key in metrics and metrics[key] != value for key, value in conditions.items())
+
+
 def _read_record(folder: Path, batch_size: int | None, steps: int | None) -> RunRecord:
     """As :func:`read_run`, but a run that was not simulated is none the worse for it."""
     lone = ("recipe.toml", "snn.safetensors", "robustness.json")
@@ -148,17 +156,17 @@ def _read_record(folder: Path, batch_size: int | None, steps: int | None) -> Run
 
 def _read_rest(place: int, label: str, record: RunRecord) -> RunContents:
     folder = record.folder
-    metrics, recipe, graph = folder / "metrics.json", folder / "recipe.toml", folder / "snn.safetensors"
-    digest = digest_graph(folder)
+    path, recipe, graph = folder / "metrics.json", folder / "recipe.toml", folder / "snn.safetensors"
+    digest, metrics = digest_graph(folder), read_json(path) if path.is_file() else {}
     sample, confusion, robustness = read_sample(folder), read_confusion(folder), read_robustness(folder)
     made_with = {"sample.json": sample, "confusion.json": confusion, "robustness.json": robustness}
-    stale = tuple(name for name, found in made_with.items() if found and digest and found.graph != digest)
+    stale = tuple(name for name, found in made_with.items() if found and is_outdated(found, digest, metrics))
     return RunContents(
         folder=folder,
         place=place,
         label=label,
         record=record,
-        metrics=read_json(metrics) if metrics.is_file() else {},
+        metrics=metrics,
         recipe=_read_text(recipe) if recipe.is_file() else None,
         graph=describe(load_graph(graph)) if graph.is_file() else None,
         sample=None if "sample.json" in stale else sample,

@@ -32,6 +32,34 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class ProofRecord:
+    """What ``isospike verify`` found.
+
+    Attributes:
+        images: how many were compared with the ANN, the unsettled ones included.
+        neurons: counts of an image.
+        mismatches: counts and logits that differ from the ANN's.
+        unsettled: images that had not settled by T_max.
+        settled_by: the step by which all others had.
+        differing_tensors: stored tensors that are not those of a fresh conversion.
+    """
+
+    images: int
+    neurons: int
+    mismatches: int
+    unsettled: int
+    settled_by: int | None
+    differing_tensors: tuple[str, ...]
+
+    @property
+    def fault(self) -> str:
+        """What differs from the ANN, in a few words; empty where nothing does."""
+        words = [f"{self.mismatches:,} mismatches"] if self.mismatches else []
+        words += [f"stored tensors differ: {', '.join(self.differing_tensors)}"] if self.differing_tensors else []
+        return "; ".join(words)
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One run. What cannot be known is None, or empty for ``layers``.
 
@@ -39,15 +67,21 @@ class RunRecord:
         folder: where it was read.
         name: of the recipe, or else of the folder.
         steps: time steps.
-        images: number of test images.
+        images: number of test images that were simulated.
         ann_accuracy: fraction of the images that the quantised ANN classifies right.
-        macs: multiply-accumulates of one image through the ANN.
+        macs: multiply-accumulates of one image through the ANN; None too where operations are counted in a unit that
+            they cannot be compared in.
         accuracy: fraction of the images classified right after each step; the mean, with several noise seeds.
         accuracy_spread: its standard deviation over the seeds.
         seeds: number of noise seeds.
         spikes: cumulative |spikes| per image.
         sops: cumulative synaptic operations per image.
         settled: fraction of the images that have settled.
+        counting: whose convention ``sops`` follows: "hidden", "scatter-gather" or "negative-spike".
+        count_encoder: whether ``spikes`` are the encoder's too.
+        tau: steps of a rate-coded network before those that count.
+        proof: what verification found.
+        agreement: fraction of the images on which a rate-coded network gives the ANN's class, after each step.
         layers: encoder first. Logs tell layers 2 to the last hidden one in sum only: then one entry without neurons.
     """
 
@@ -63,6 +97,11 @@ class RunRecord:
     spikes: Steps | None = None
     sops: Steps | None = None
     settled: Steps | None = None
+    counting: str = "hidden"
+    count_encoder: bool = False
+    tau: int = 0
+    proof: ProofRecord | None = None
+    agreement: Steps | None = None
     layers: tuple[LayerRecord, ...] = ()
 
 
@@ -109,23 +148,30 @@ def _read_metrics(path: Path) -> RunRecord:
     metrics = read_json(path)
     folder = path.parent
     try:
-        ann, snn, verify = (metrics.get(key) or {} for key in ("ann", "snn", "verify"))
+        ann, snn, verify, loss = (metrics.get(key) or {} for key in ("ann", "snn", "verify", "loss"))
+        images, simulation = snn.get("images", verify.get("images")), metrics.get("simulation") or {}
+        counting = str(simulation.get("sops", "hidden"))
         record = RunRecord(
             folder=folder,
             name=str(metrics.get("recipe") or _name_folder(folder)),
             steps=max((len(values) for values in snn.values() if isinstance(values, list)), default=0),
-            images=_whole(verify.get("images")),
+            images=_whole(images),
             ann_accuracy=_number(ann.get("accuracy")),
-            macs=_number(ann.get("macs_per_image")),
+            macs=None if counting == "scatter-gather" else _number(ann.get("macs_per_image")),
             accuracy=_read_steps(snn, "accuracy"),
             accuracy_spread=_read_steps(snn, "accuracy_spread"),
             seeds=max(1, len((metrics.get("noise") or {}).get("seeds") or [])),
             spikes=_read_steps(snn, "spikes_per_image"),
             sops=_read_steps(snn, "sops_per_image"),
             settled=_numbers(snn.get("settled")),  # null: a rate-coded network, which never settles
+            counting=counting,
+            count_encoder=bool(simulation.get("count_encoder")),
+            tau=_whole(snn.get("tau")) or 0,
+            proof=_read_proof(verify) if "mismatches" in verify else None,
+            agreement=_numbers(loss.get("agreement")),
             layers=tuple(_read_layer(layer) for layer in metrics.get("layers") or [] if _has_spikes(layer)),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileError(
             f"{path}: not the metrics of a run ({type(error).__name__}: {error}); "
             f"run 'isospike simulate --out {folder}'"
@@ -148,7 +194,18 @@ def _has_spikes(layer: dict[str, Any]) -> bool:
 
 def _read_layer(layer: dict[str, Any]) -> LayerRecord:
     positive, negative = _numbers(layer["positive"]), _numbers(layer["negative"])
-    return LayerRecord(str(layer["name"]), _whole(layer.get("neurons")), positive or (), negative or ())
+    neurons = _whole(layer.get("neurons"))
+    if neurons is not None and neurons < 1:
+        raise ValueError(f"layers.{layer['name']}.neurons is {neurons}, expected 1 or more")
+    return LayerRecord(str(layer["name"]), neurons, positive or (), negative or ())
+
+
+def _read_proof(verify: dict[str, Any]) -> ProofRecord:
+    images, neurons, mismatches, unsettled = (
+        int(verify.get(key) or 0) for key in ("images", "neurons", "mismatches", "unsettled")
+    )
+    tensors = tuple(map(str, verify.get("differing_tensors") or ()))
+    return ProofRecord(images, neurons, mismatches, unsettled, _whole(verify.get("settled_by")), tensors)
 
 
 def _check_steps(path: Path, record: RunRecord) -> None:

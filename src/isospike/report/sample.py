@@ -80,6 +80,7 @@ class Sample:
         tau: steps before those that count.
         picture: the image as PNG, in base64.
         layers: from the encoder to the last hidden layer.
+        conditions: what else it depends on, as ``metrics.json`` says it: steps and propagation.
     """
 
     command: str
@@ -90,7 +91,8 @@ class Sample:
     settled: int | None
     tau: int
     picture: str
-    layers: tuple[LayerTrace, ...] = field(default=())
+    layers: tuple[LayerTrace, ...] = ()
+    conditions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -115,6 +117,8 @@ def read_sample(folder: Path) -> Sample | None:
         return None
     content = read_json(path)
     try:
+        if not content["predictions"]:
+            raise ValueError("no predictions, expected one for each step")
         layers = tuple(_read_layer(layer, len(content["predictions"])) for layer in content["layers"])
         return Sample(
             command=str(content["command"]),
@@ -126,6 +130,7 @@ def read_sample(folder: Path) -> Sample | None:
             tau=int(content["tau"]),
             picture=_check_picture(content["picture"]),
             layers=layers,
+            conditions=dict(content.get("conditions") or {}),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(

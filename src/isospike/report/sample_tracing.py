@@ -18,7 +18,16 @@ RASTER_ROWS = 24
 
 
 def trace_sample(
-    graph: SpikingGraph, image: Tensor, label: int, *, steps: int, place: int, command: str, digest: str
+    graph: SpikingGraph,
+    image: Tensor,
+    label: int,
+    *,
+    steps: int,
+    place: int,
+    command: str,
+    digest: str,
+    propagation: str = "within-step",
+    conditions: dict[str, Any] | None = None,
 ) -> Sample:
     """Run one image twice: once to see who fires, once to note the chosen neurons.
 
@@ -30,16 +39,18 @@ def trace_sample(
         place: of the image among the test images.
         command: that is noted with the trace.
         digest: SHA-256 of the graph's file.
+        propagation: as for :func:`isospike.simulate`.
+        conditions: that are noted with the trace.
 
     Raises:
         SimulationError: an image that the graph does not take, more steps than T_max.
     """
     batch = image[None]
     activity = _Activity(graph)
-    watch(graph, batch, steps, activity.look)
+    watch(graph, batch, steps, activity.look, propagation=propagation)
     chosen = {name: _choose(activity, name) for name in activity.total}
     notes = _Notes(graph, chosen)
-    run = watch(graph, batch, steps, notes.look)
+    run = watch(graph, batch, steps, notes.look, propagation=propagation)
     settled = run.settled[:, 0].nonzero()
     return Sample(
         command=command,
@@ -53,6 +64,7 @@ def trace_sample(
         layers=tuple(
             _compose_layer(graph, name, activity, notes, run.positive[name] + run.negative[name]) for name in chosen
         ),
+        conditions=conditions or {},
     )
 
 

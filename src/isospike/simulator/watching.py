@@ -14,7 +14,9 @@ from isospike.simulator.time_loop import _check_images, _check_steps, _Network
 Look = Callable[[int, dict[str, Tensor], dict[str, Tensor]], None]
 
 
-def watch(graph: SpikingGraph, image: Tensor, steps: int | None, look: Look) -> Simulation:
+def watch(
+    graph: SpikingGraph, image: Tensor, steps: int | None, look: Look, *, propagation: str = "within-step"
+) -> Simulation:
     """Simulate one image in the PyTorch time loop, and show potentials and counts after each step.
 
     Args:
@@ -24,6 +26,7 @@ def watch(graph: SpikingGraph, image: Tensor, steps: int | None, look: Look) -> 
         look: called with the step (from 0), the membrane potentials and the spike counts (positive minus negative) of
             each layer of neurons by name, both of the shape of the layer. Potentials of integrate-and-fire neurons are
             those after their reset; the steps before those that count (tau) are not shown.
+        propagation: as for :func:`simulate`.
 
     Returns:
         What happened.
@@ -34,7 +37,7 @@ def watch(graph: SpikingGraph, image: Tensor, steps: int | None, look: Look) -> 
     steps = _check_steps(graph, steps)
     _check_images(graph, image)
     kind = _WatchedRates if graph.is_rate_coded else _WatchedCounts
-    network = kind(graph, "auto", torch.device("cpu"), False, 0.0)
+    network = kind(graph, "auto", torch.device("cpu"), propagation == "layer-per-step", 0.0)
     network.look = look
     with torch.inference_mode():
         return network.run(image, steps, False, False, torch.Generator())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +156,14 @@ def compare(metrics: dict[str, Any], images: int, snn: dict[str, Any], answers: 
     recorded, whole = metrics["zoo"]["answers"], metrics["snn"]["images"]
     differing = []
     blocks = len(answers.sha256) if images == whole else images // BLOCK
-    pairs = list(zip(answers.sha256, recorded["sha256"], strict=False))[:blocks]
+    pairs = list(zip_longest(answers.sha256[:blocks], recorded["sha256"][:blocks]))
     wrong = [number for number, (ours, theirs) in enumerate(pairs) if ours != theirs]
     if (answers.of, answers.steps) != (recorded["of"], recorded["steps"]):
         differing.append(f"expected {recorded['of']} of {recorded['steps']} steps, got {answers.of} of {answers.steps}")
     elif wrong:
         differing.append(f"{answers.of} of images {_list_blocks(wrong)}")
     if images == whole:
-        differing += [key for key, value in metrics["snn"].items() if key in snn and not _same(snn[key], value)]
+        differing += [key for key, value in metrics["snn"].items() if key not in snn or not _same(snn[key], value)]
     return (images if images == whole else len(pairs) * BLOCK), tuple(differing)
 
 

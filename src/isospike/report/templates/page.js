@@ -37,7 +37,9 @@
       }
     });
     const taus = readout.taus.filter((tau) => tau > 0);
-    const latency = taus.length ? " (" + (step + Math.max(...taus)) + " with the steps before them)" : "";
+    const all = taus.length === readout.taus.length && new Set(taus).size === 1;
+    const whose = all ? " with the steps before them)" : " in all, where steps come before them)";
+    const latency = taus.length ? " (" + (all ? "" : "up to ") + (step + Math.max(...taus)) + whose : "";
     document.getElementById("step-shown").textContent = step + " of " + readout.steps;
     document.getElementById("step-words").textContent = "step " + step + latency;
     slider.setAttribute("aria-valuetext", "step " + step + ": " + words.join(", "));
