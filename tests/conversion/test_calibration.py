@@ -226,6 +226,8 @@ def test_nothing_to_calibrate_and_nothing_to_calibrate_on() -> None:
         calibrate(build_plain(), draw_images(0))
     with pytest.raises(ConversionError, match="uint8"):
         calibrate(capture(build_plain(), draw_images()), draw_images(shape=(1, 9, 9)))
+    with pytest.raises(ConversionError, match="pixels: expected none beside a captured graph"):
+        calibrate(capture(build_plain(), draw_images()), draw_images(), pixels=((0.5,), (0.5,)))
 
 
 def test_the_calibrated_network_converts_without_loss() -> None:

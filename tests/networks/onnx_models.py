@@ -1,5 +1,6 @@
-"""A small ResNet as PyTorch exports it to ONNX, float and quantised (QDQ)."""
+"""ONNX: a small ResNet as PyTorch exports it, float and quantised (QDQ); files of a few operators."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,34 @@ def quantise(path: Path, target: Path, images: np.ndarray, whole: bool = True) -
     del graph.value_info[:]
     onnx.checker.check_model(model)
     onnx.save(model, str(target))
+
+
+def make_file(
+    *nodes: Any,
+    shape: tuple[Any, ...] = ("n", 2, 4, 4),
+    rank: int = 4,
+    opset: int = 21,
+    kind: int = 1,
+    **tensors: Any,
+) -> Callable[[Path], None]:
+    """Writes a file of a few nodes, from images x of ``kind`` (1 for float32) to y; ``tensors`` are its constants."""
+
+    def write(path: Path) -> None:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        graph = helper.make_graph(
+            [helper.make_node(*node[:3], **(node[3] if len(node) > 3 else {})) for node in nodes],
+            "graph",
+            [helper.make_tensor_value_info("x", kind, shape)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", *(f"d{axis}" for axis in range(1, rank))])],
+            [
+                value if isinstance(value, TensorProto) else numpy_helper.from_array(value, name)
+                for name, value in tensors.items()
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        model.ir_version = 10
+        onnx.save(model, str(path))
+
+    return write

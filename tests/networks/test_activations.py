@@ -79,11 +79,13 @@ def test_gradient_does_not_change_the_value() -> None:
 
 def test_value_is_a_whole_number_of_steps_bit_for_bit() -> None:
     z = torch.randn(1000, generator=torch.Generator().manual_seed(1)) * 3
-    activation = qcfs(7, 1.3)
+    activation, before = qcfs(7, 1.3), z.clone()
     found = activation(z).detach()
     step = torch.tensor(1.3) / 7
     assert torch.equal(found, torch.round(found / step) * step)
-    assert torch.equal(z, z.clone())  # the input is left as it is
+    median(0, 2)(z)
+    median(1)(z)
+    assert torch.equal(z, before)  # the input is left as it is
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,10 @@ def test_value_is_a_whole_number_of_steps_bit_for_bit() -> None:
         (lambda: median(-1), "k from 0 to 16, got -1"),
         (lambda: median(0, 0.5), r"whole number above 0, got 0.5 \* 2\^0"),
         (lambda: median(1, 0), "whole number above 0"),
+        (lambda: median(0, float("inf")), r"whole number above 0, got inf \* 2\^0: without a bound there is no end"),
+        (lambda: median(0, float("nan")), "whole number above 0, got nan"),
+        (lambda: qcfs(4, float("inf")), "finite step or threshold above 0, got inf"),
+        (lambda: LevelActivation(float("inf"), step=Fraction(1)), "at least 1 level, got inf"),  # type: ignore[arg-type]
         (lambda: qcfs(0), "at least 1 level, got 0"),
         (lambda: qcfs(4, -1.0), "above 0, got -1.0"),
         (lambda: calibrated(0.0, 4), "above 0, got 0.0"),

@@ -117,6 +117,8 @@ def test_resnet_is_a_graph_with_branches() -> None:
         (lambda: vgg16(pool="min"), "VGG: expected pool max or avg, got 'min'"),
         (lambda: resnet18(stem="mnist"), "ResNet: expected the stem cifar or imagenet, got 'mnist'"),
         (lambda: resnet34((3, 4, 4)), "ResNet: expected in_shape .* at least 8x8"),
+        (lambda: resnet18((3,)), "ResNet: expected in_shape .* at least 8x8 pixels, got .3,"),  # type: ignore[arg-type]
+        (lambda: vgg11(dropout=1.0), "dropout: expected a probability from 0 to below 1, got 1.0"),
         (lambda: mobilenet_v1((3, 8)), "MobileNetV1: expected in_shape"),  # type: ignore[arg-type]
     ],
 )

@@ -353,6 +353,16 @@ def test_inputs_say_what_comes_in() -> None:
     assert measure_difference(raw, graph, random_images((3, 8, 8), 5)) < TOLERANCE
 
 
+def test_a_change_in_place_of_a_copy_of_another_type_leaves_what_was_copied() -> None:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        before = m.a(x)
+        other = before.double()
+        other.relu_()
+        return m.c((before + other.float()).flatten(1))
+
+    assert_captured(Forward(forward, a=_convolution(), c=nn.Linear(256, 5)))
+
+
 def test_float64_modules_are_captured_as_they_are() -> None:
     model = AWKWARD["norm before"]().double().eval()
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)

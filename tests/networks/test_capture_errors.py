@@ -1,6 +1,7 @@
 """What cannot be captured gives one line that names the module, the operation and the remedy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,15 @@ from torch.nn import functional
 
 from isospike.conversion import convert
 from isospike.errors import ConversionError
-from isospike.networks import Pixels, Quantisation, build_network, capture, evaluate_capture, qcfs
+from isospike.networks import (
+    Pixels,
+    Quantisation,
+    build_architecture,
+    build_network,
+    capture,
+    evaluate_capture,
+    qcfs,
+)
 from tests.networks.comparison import Forward
 from tests.problems import PROBLEMS
 
@@ -73,6 +82,17 @@ def _changed_by_sigmoid(m: nn.Module, x: Tensor) -> Tensor:  # noqa: ARG001
     return x.flatten(1)
 
 
+def _changed_copy(m: nn.Module, x: Tensor) -> Tensor:  # noqa: ARG001
+    x = x * 2
+    copy = x.contiguous(memory_format=torch.channels_last)
+    copy.relu_()
+    return (x + copy).flatten(1)
+
+
+def _divided_by_zero(m: nn.Module, x: Tensor) -> Tensor:  # noqa: ARG001
+    return x * (len(x.shape) // 0)
+
+
 UNSUPPORTED: list[tuple[str, Callable[[], nn.Module], str]] = [
     ("sigmoid", lambda: _after(nn.Sigmoid()), r"^1\.0: cannot capture sigmoid \(in Sigmoid\): use nn.ReLU or a level"),
     ("silu in place", lambda: _after(nn.SiLU(inplace=True)), r"^1\.0: cannot capture silu \(in SiLU\): use nn.ReLU"),
@@ -127,7 +147,7 @@ UNSUPPORTED: list[tuple[str, Callable[[], nn.Module], str]] = [
     (
         "dense over width",
         lambda: nn.Linear(8, 4),
-        r"^Linear|linear: cannot capture a dense layer over the last .*flatten",
+        r"^(?:Linear|linear): cannot capture a dense layer over the last .*flatten",
     ),
     (
         "batches mixed",
@@ -149,9 +169,21 @@ UNSUPPORTED: list[tuple[str, Callable[[], nn.Module], str]] = [
         r"^dropout: .*drops while evaluating: use",
     ),
     ("integers", lambda: Forward(lambda _, x: x.long().flatten(1)), r"^to: cannot capture a conversion to torch.int64"),
-    ("changing buffer", _Counting, r"^_Counting|add_*: cannot capture a forward that changes its own"),
+    ("changing buffer", _Counting, r"^(?:_Counting|add_?): cannot capture a forward that changes its own"),
     ("changed view", lambda: Forward(_changed_view), r"^flatten: cannot capture a view whose memory changes in place"),
     ("changed slice", lambda: Forward(_changed_slice), r"^mul: cannot capture a view whose memory changes in place"),
+    ("changed copy", lambda: Forward(_changed_copy), r"^mul: cannot capture a view whose memory changes .*, or may"),
+    ("division by zero", lambda: Forward(_divided_by_zero), r"^Forward: cannot trace its forward .ZeroDivisionError"),
+    (
+        "tensor limit",
+        lambda: _after(Forward(lambda _, x: x.clamp(min=torch.zeros(4, 1, 1)))),
+        r"^1\.0: cannot capture clipping to limits that are tensors: clip from the number 0",
+    ),
+    (
+        "pooled to nothing",
+        lambda: _after(nn.AdaptiveAvgPool2d(0)),
+        r"^1\.0: cannot capture adaptive pooling of \(4, 8, 8\) to \(0, 0\)",
+    ),
     ("in-place error", lambda: Forward(_changed_by_sigmoid), r"^Forward: cannot capture sigmoid"),
     ("control flow", lambda: _after(_Choosing()), r"^1\.0: cannot capture control flow .*: take it out of forward"),
     (
@@ -201,10 +233,48 @@ def test_examples_that_do_not_fit(example: Tensor | None, message: str) -> None:
         capture(nn.ReLU(), example)
 
 
-@pytest.mark.parametrize("pixels", [((0.5,), (0.2,)), ((0.5,) * 3, (0.2, 0.0, 0.2))])
-def test_normalisation_that_does_not_fit(pixels: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        ((0.5,), (0.2,)),
+        ((0.5,) * 3, (0.2, 0.0, 0.2)),
+        ((0.5,) * 3,),
+        ((0.5,) * 3, (0.2,) * 2),
+        (0.5, 0.2),
+        ((0.5, float("nan"), 0.5), (0.2,) * 3),
+        ((0.5,) * 3, (0.2, float("inf"), 0.2)),
+    ],
+)
+def test_normalisation_that_does_not_fit(pixels: Any) -> None:
     with pytest.raises(ConversionError, match="pixels: expected a mean and a deviation above 0 for each of 3 channels"):
         capture(nn.Flatten(), torch.zeros(2, 3, 8, 8), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: build_network("3C3", (3, 8, 8), 3), lambda: build_architecture("resnet8", (3, 8, 8), 3)],
+    ids=["notation", "named"],
+)
+def test_networks_that_take_raw_pixels_have_no_normalisation(build: Callable[[], nn.Module]) -> None:
+    with pytest.raises(ConversionError, match=r"^pixels: a \w+ begins with Pixels .*: leave pixels out"):
+        capture(build(), pixels=((0.5,) * 3, (0.2,) * 3))
+
+
+@pytest.mark.parametrize(
+    ("forward", "operation"),
+    [
+        (lambda _, x: (x - 128).float().flatten(1) / 64, "sub"),
+        (lambda _, x: (128 - x).float().flatten(1), "rsub"),
+        (lambda _, x: (x + x).float().flatten(1), "add"),
+        (lambda _, x: (torch.flatten(x, 1) * 2).float(), "mul"),
+    ],
+    ids=["sub", "rsub", "add", "mul"],
+)
+def test_arithmetic_on_bytes_wraps_and_is_refused(forward: Callable[..., Tensor], operation: str) -> None:
+    with pytest.raises(
+        ConversionError, match=rf"cannot capture {operation} in torch.uint8, .*: convert first: x.float"
+    ):
+        capture(Forward(forward), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
 
 def test_values_that_are_not_finite_name_their_layer() -> None:

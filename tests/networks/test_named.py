@@ -49,6 +49,25 @@ def test_no_quantisation_leaves_the_network_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"in_shape": (3, 0, 32)}, "in_shape and classes"),
+        ({"in_shape": (32, 32)}, "in_shape and classes"),
+        ({"classes": 0}, "in_shape and classes"),
+        ({"offset": (1, 2)}, "offset: expected 3 pixel values from 0 to 255"),
+        ({"offset": (256, 0, 0)}, "offset: expected 3 pixel values"),
+        ({"offset": (0.5, 0, 0)}, "offset: expected 3 pixel values"),
+        ({"divisor": 0}, r"divisor above 0, got \(0, 0, 0\), 0"),
+        ({"dropout": 1.0}, r"dropout: expected a probability from 0 to below 1, got 1\.0"),
+        ({"dropout": -0.1}, "dropout: expected a probability"),
+    ],
+)
+def test_bad_numbers(options: dict[str, object], message: str) -> None:
+    with pytest.raises(NotationError, match=message):
+        build_architecture("vgg11", **{"in_shape": (3, 32, 32), "classes": 10, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("name", "options", "words"),
     [
         ("resnet21", {}, ["network.architecture", "resnet20", "resnet21"]),

@@ -112,6 +112,9 @@ def test_unknown_options() -> None:
         Quantisation(ends="ternary")
     with pytest.raises(ConversionError, match="k from 0 to 16, got -1"):
         Quantisation(k=-1)
+    for options in ({"bound": float("inf")}, {"encoder_bound": float("inf")}):
+        with pytest.raises(ConversionError, match="whole number above 0, got inf"):
+            Quantisation(**options)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,7 @@ def test_network_that_does_not_fit_its_images(notation: str, shape: tuple[int, i
         ({"offset": (1, 2)}, "offset: expected 1 pixel values from 0 to 255"),
         ({"offset": (256,)}, "offset: expected 1 pixel values"),
         ({"divisor": 0}, r"divisor above 0, got \(0,\), 0"),
+        ({"dropout": 1.5}, r"dropout: expected a probability from 0 to below 1, got 1\.5"),
     ],
 )
 def test_bad_numbers(options: dict[str, object], message: str) -> None:

@@ -30,6 +30,18 @@ def test_the_gradient_passes_in_proportion() -> None:
     assert torch.allclose(x.grad, y.detach() / 2)
 
 
+def test_counts_of_any_size_lose_their_share_and_no_more() -> None:
+    torch.manual_seed(0)
+    x = torch.tensor([0.0, 0.5, 20_000.5, 1e9, float("inf")]).repeat(200, 1)
+    assert torch.equal(SpikeDrop(0.0, median(1).read_step)(x), x)
+    y = SpikeDrop(1.0, median(1).read_step)(x)
+    share = y[:, 2:4] / x[:, 2:4]
+    assert 0 < float(share.min()) <= float(share.max()) < 1
+    assert float(share.max() - share.min()) < 0.03
+    assert set(y[:, 1].tolist()) == {0.0, 0.5}
+    assert not y[:, 0].any()
+
+
 def test_it_follows_the_encoder_and_leaves_no_trace_in_state_or_capture() -> None:
     quantisation = Quantisation(k=1, bound=2)
     lossy = build_network("4C3-P2-8", (1, 8, 8), 3, quantisation, encoder_drop=0.2)

@@ -1,5 +1,6 @@
 """Capture: the arrays of the graph are the module's, exactly; and what it refuses."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from isospike.conversion import QuantisedAnn
 from isospike.errors import ConversionError
@@ -100,6 +102,20 @@ def test_unknown_layers_of_a_network_are_refused() -> None:
     model = _network()
     model.add_module("extra", nn.Tanh())
     with pytest.raises(ConversionError, match="extra: cannot capture a Tanh"):
+        capture(model)
+
+
+@pytest.mark.parametrize(
+    ("reparametrise", "message"),
+    [
+        (parametrizations.weight_norm, "expected float, ternary, binary or int8 weights, got those of _WeightNorm"),
+        (lambda module: prune.identity(module, "weight"), "expected a parameter, got a weight that is worked out"),
+    ],
+)
+def test_weights_that_are_worked_out_are_refused(reparametrise: Callable[[nn.Module], object], message: str) -> None:
+    model = _network(weights="float")
+    reparametrise(model.get_submodule("dense1.synapses"))
+    with pytest.raises(ConversionError, match=f"^dense1: weights: {message}"):
         capture(model)
 
 

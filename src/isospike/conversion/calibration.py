@@ -77,6 +77,8 @@ def calibrate(
     _check_options(levels, criterion, percentile, per, batch_size)
     if not len(images):
         raise ConversionError("calibrate: expected images to measure activations on, got none: give a few hundred")
+    if isinstance(model, SpikingGraph) and pixels is not None:
+        raise ConversionError("pixels: expected none beside a captured graph, which holds its own: leave pixels out")
     example = images[:1].expand(2, *images.shape[1:])
     ann = model if isinstance(model, SpikingGraph) else capture(model, example, pixels=pixels)
     rectifiers = [node for node in ann if isinstance(node, Rectifier)]

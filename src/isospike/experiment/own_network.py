@@ -20,7 +20,7 @@ from isospike.experiment.own_settings import OwnNetwork, PixelScale
 from isospike.files import read_bytes
 from isospike.graph import SpikingGraph
 from isospike.networks import Pixels, capture
-from isospike.networks.onnx_reader import load_onnx
+from isospike.networks.onnx_reader import OnnxNetwork, load_onnx
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -166,7 +166,8 @@ def capture_own(own: OwnNetwork) -> SpikingGraph:
     model = build_own_network(own.model)
     if own.weights is not None:
         load_weights(model, own.weights)
-    if any(isinstance(module, Pixels) for module in model.modules()):
+    normalises = isinstance(model, OnnxNetwork) and model.takes_bytes
+    if normalises or any(isinstance(module, Pixels) for module in model.modules()):
         if own.pixels is not None:
             raise ConversionError(f"{own.model}: it takes raw pixels already: leave --mean, --std and --pixels out")
         return capture(model, torch.zeros(2, *own.in_shape, dtype=torch.uint8))

@@ -61,7 +61,8 @@ class OwnNetwork:
         model: ``FILE.py:function``, or ``FILE.onnx``, of which nothing is run.
         weights: a file of tensors; None keeps what the function gives.
         in_shape: (channel, height, width) of the images.
-        pixels: how they enter the network; None for ``p / 255``, or as its own ``Pixels`` say.
+        pixels: how they enter the network; None for ``p / 255``, or as its own ``Pixels`` or an ONNX file of uint8
+            images say.
         method: a key of ``METHODS``.
         options: of the method.
         calibration: of the levels.

@@ -1,6 +1,7 @@
 """The level activation: one staircase for every quantised ANN here."""
 
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import torch
@@ -24,20 +25,20 @@ class LevelActivation(nn.Module):
         learned: whether ``threshold`` is a parameter.
 
     Raises:
-        ConversionError: levels, step or threshold not above zero.
+        ConversionError: levels, step or threshold not above zero, or without end.
     """
 
     def __init__(
         self, levels: int | None, step: Fraction | None = None, threshold: float | None = None, learned: bool = False
     ) -> None:
         super().__init__()
-        if levels is not None and levels < 1:
-            raise ConversionError(f"level activation: expected at least 1 level, got {levels}")
+        if levels is not None and not 1 <= levels < inf:
+            raise ConversionError(f"level activation: expected at least 1 level, got {levels}: None for no end")
         if (step is None) == (threshold is None) or (threshold is not None and levels is None):
             raise ConversionError("level activation: give a step, or a threshold and a number of levels")
         height = step if threshold is None else threshold
-        if height is None or not height > 0:
-            raise ConversionError(f"level activation: expected a step or threshold above 0, got {height}")
+        if height is None or not 0 < height < inf:
+            raise ConversionError(f"level activation: expected a finite step or threshold above 0, got {height}")
         self.levels = levels
         self.fixed_step = step
         self.relaxed = False
@@ -97,8 +98,11 @@ def median(k: int, bound: float | None = None) -> LevelActivation:
     if not 0 <= k <= 16:
         raise ConversionError(f"median quantisation: expected k from 0 to 16, got {k}")
     levels = None if bound is None else bound * 2**k
-    if levels is not None and (levels != int(levels) or levels < 1):
-        raise ConversionError(f"median quantisation: bound * 2^k must be a whole number above 0, got {bound} * 2^{k}")
+    if levels is not None and (not 1 <= levels < inf or levels != int(levels)):
+        raise ConversionError(
+            f"median quantisation: bound * 2^k must be a whole number above 0, got {bound} * 2^{k}: without a bound "
+            "there is no end"
+        )
     return LevelActivation(None if levels is None else int(levels), step=Fraction(1, 2**k))
 
 

@@ -29,7 +29,7 @@ def choose_stem(network: str, in_shape: InShape, stem: str | None, smallest: dic
     Raises:
         NotationError: another stem, or images smaller than ``smallest`` allows.
     """
-    chosen = stem or ("imagenet" if min(in_shape[1:]) >= 96 else "cifar")
+    chosen = stem or ("imagenet" if min(in_shape[1:], default=0) >= 96 else "cifar")
     if chosen not in smallest:
         raise NotationError(f"{network}: expected the stem {' or '.join(smallest)}, got {stem!r}")
     check_shape(network, in_shape, smallest[chosen])
@@ -47,6 +47,16 @@ def check_shape(network: str, in_shape: InShape, smallest: int) -> None:
             f"{network}: expected in_shape (channel, height, width) of at least {smallest}x{smallest} pixels, got "
             f"{in_shape}"
         )
+
+
+def check_dropout(probability: float) -> None:
+    """Refuse a probability to drop that would leave nothing.
+
+    Raises:
+        NotationError: not from 0 to below 1.
+    """
+    if not 0 <= probability < 1:
+        raise NotationError(f"dropout: expected a probability from 0 to below 1, got {probability}")
 
 
 def choose_pool(network: str, pool: str) -> Callable[..., nn.Module]:

@@ -21,7 +21,7 @@ from isospike.networks.layers import Classifier, Pixels
 from isospike.networks.weights import ChannelGain, QuantisedWeight
 
 _LEAVES = (LevelActivation, Pixels, QuantisedWeight, ChannelGain)
-_FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
+_FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError, ArithmeticError)
 """What a user's forward, torch.export and torch.fx raise when a module cannot be traced."""
 _NOTES = ("numpy", "item", "tolist")
 """Methods that take a tensor out of the computation."""

@@ -10,6 +10,9 @@ from isospike.errors import NotationError
 from isospike.networks.activations import RoundTrip
 from isospike.networks.weights import quantise_weight, split_weight
 
+_FEW, _MOST = 256, 2.0**24
+"""Spikes of a neuron that are drawn one by one, and those that are told apart."""
+
 
 class Pixels(nn.Module):
     """Raw pixels p to ``(p - offset) / divisor``, so that what follows pads by the offset when it pads by zero.
@@ -62,17 +65,31 @@ class SpikeDrop(nn.Module):
         if not self.training:
             return x
         with torch.no_grad():
-            count = torch.round(x.detach() * (1 / float(self.step()))).to(torch.int16)
+            count = torch.round(x.detach() * (1 / float(self.step())))
             cut = int(256 * self.most * float(torch.rand(())))
-            left = torch.zeros_like(count)
-            for spike in range(int(count.max())):
-                left += (_draw_bytes(count) >= cut) & (count > spike)
-            share = left / count.clamp_(min=1)
+            few = count.numel() and float(count.max()) <= _FEW
+            share = _keep_few(count.to(torch.int16), cut) if few else _keep_many(count.float(), cut)
         return x * share.to(x.dtype)
 
     def extra_repr(self) -> str:
         """What ``print(model)`` shows."""
         return f"most={self.most}"
+
+
+def _keep_few(count: Tensor, cut: int) -> Tensor:
+    """The share of each count (int16) that is left, where each spike is, drawn singly, with a probability of
+    ``1 - cut / 256``."""
+    left = torch.zeros_like(count)
+    for spike in range(int(count.max())):
+        left += (_draw_bytes(count) >= cut) & (count > spike)
+    return left / count.clamp_(min=1)
+
+
+def _keep_many(count: Tensor, cut: int) -> Tensor:
+    """The same for counts (float32) that are too large to draw singly; beyond 2^24, where a float no longer tells one
+    spike from none, as if they were 2^24."""
+    count = count.nan_to_num(0.0, _MOST, 0.0).clamp_(0, _MOST)
+    return torch.binomial(count, torch.full_like(count, 1 - cut / 256)) / count.clamp(min=1)
 
 
 def _draw_bytes(like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from isospike.errors import NotationError
 from isospike.networks.layers import Pixels
 from isospike.networks.mobilenet import mobilenet_v1
-from isospike.networks.network import Network, Quantisation, check_deviation
+from isospike.networks.network import Network, Quantisation, check_deviation, check_numbers
 from isospike.networks.resnet import resnet8, resnet18, resnet20, resnet34
 from isospike.networks.vgg import vgg11, vgg15, vgg16
 from isospike.networks.weights import fold_deviation, quantise_weight
@@ -57,7 +57,7 @@ def build_architecture(
         options: of the architecture's own function (``pool``, ``norm``, ``dropout`` ...); None leaves its default.
 
     Raises:
-        NotationError: an unknown name or option, or images that do not fit.
+        NotationError: an unknown name or option, numbers that make no sense, or images that do not fit.
     """
     if name not in ARCHITECTURES:
         raise NotationError(f"network.architecture: expected one of {', '.join(ARCHITECTURES)}, got {name!r}")
@@ -66,6 +66,7 @@ def build_architecture(
     for key, value in given.items():
         if key not in known:
             raise NotationError(f"network.{key}: {name} has no such option, got {value!r}: leave it out")
+    offset = check_numbers(in_shape, classes, offset, divisor)
     chosen = quantisation or Quantisation()
     made: list[nn.Module] = []
 
@@ -81,7 +82,6 @@ def build_architecture(
         quantise_weight(module, chosen.choose_weights(end), per_channel=module is not synapses[-1])
     if deviation is not None:
         fold_deviation(body, check_deviation(deviation, in_shape[0]), divisor)
-    pixels = Pixels(offset or (0,) * in_shape[0], divisor)
-    network = NamedNetwork(OrderedDict([("pixels", pixels), ("body", body)]))
+    network = NamedNetwork(OrderedDict([("pixels", Pixels(offset, divisor)), ("body", body)]))
     network.notation, network.in_shape, network.classes = name, in_shape, classes
     return network

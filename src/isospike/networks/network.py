@@ -10,6 +10,7 @@ from torch import nn
 
 from isospike.errors import NotationError
 from isospike.networks.activations import LevelActivation, median, qcfs
+from isospike.networks.blocks import check_dropout
 from isospike.networks.layers import Classifier, Layer, Pixels, SpikeDrop
 from isospike.networks.notation import ConvolutionSpec, DenseSpec, PoolSpec, parse_notation
 from isospike.networks.weights import fold_deviation, quantise_weight
@@ -131,15 +132,8 @@ def build_network(
     """
     if pool not in POOLS:
         raise NotationError(f"pool: expected one of {', '.join(POOLS)}, got {pool!r}")
-    if len(in_shape) != 3 or min(in_shape) < 1 or classes < 1:
-        raise NotationError(
-            f"in_shape and classes: expected (channel, height, width) and a number, got {in_shape}, {classes}"
-        )
-    offset = offset or (0,) * in_shape[0]
-    if len(offset) != in_shape[0] or not all(0 <= value <= 255 for value in offset) or divisor < 1:
-        raise NotationError(
-            f"offset: expected {in_shape[0]} pixel values from 0 to 255 and a divisor above 0, got {offset}, {divisor}"
-        )
+    offset = check_numbers(in_shape, classes, offset, divisor)
+    check_dropout(dropout)
     quantisation = quantisation or Quantisation()
     builder = _Builder(notation, quantisation, in_shape, pool, batch_norm)
     for spec in parse_notation(notation, padding):
@@ -156,6 +150,26 @@ def build_network(
         fold_deviation(network, check_deviation(deviation, in_shape[0]), divisor)
     network.notation, network.in_shape, network.classes = notation, in_shape, classes
     return network
+
+
+def check_numbers(
+    in_shape: tuple[int, ...], classes: int, offset: tuple[int, ...] | None, divisor: int
+) -> tuple[int, ...]:
+    """The offset of each channel, zeros where there is none, if the numbers make sense.
+
+    Raises:
+        NotationError: no (channel, height, width), no class, an offset that is no pixel, or a divisor below 1.
+    """
+    if len(in_shape) != 3 or min(in_shape) < 1 or classes < 1:
+        raise NotationError(
+            f"in_shape and classes: expected (channel, height, width) and a number, got {in_shape}, {classes}"
+        )
+    offset = offset or (0,) * in_shape[0]
+    if len(offset) != in_shape[0] or not all(value in range(256) for value in offset) or not divisor >= 1:
+        raise NotationError(
+            f"offset: expected {in_shape[0]} pixel values from 0 to 255 and a divisor above 0, got {offset}, {divisor}"
+        )
+    return offset
 
 
 def check_deviation(deviation: tuple[float, ...], channels: int) -> tuple[float, ...]:
@@ -205,8 +219,6 @@ class _Builder:
 
     def drop_out(self, probability: float) -> None:
         """Drop activations of the layer before, while training."""
-        if not 0 <= probability < 1:
-            raise NotationError(f"dropout: expected a probability from 0 to below 1, got {probability}")
         self.layers.append((self._name("dropout"), nn.Dropout(probability)))
 
     def finish(self, classes: int) -> list[tuple[str, nn.Module]]:

@@ -15,6 +15,11 @@ from isospike.networks.activations import LevelActivation
 from isospike.networks.remedies import REMEDIES
 from isospike.networks.weights import QuantisedWeight
 
+# numbers of onnx.TensorProto.DataType
+_QUANTISED: dict[int, Any] = {0: np.uint8, 2: np.uint8, 3: np.int8}
+_FLOATS = (1, 10, 11, 16)
+_HOLD_BYTES = (2, 4, 5, 6, 7, 12, 13)
+
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
@@ -37,7 +42,16 @@ class Quantised:
         return Quantised(self.integers.transpose(order), self.scale, order.index(self.axis))
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """An input that is there and is neither a signal nor a constant, such as a size that depends on the batch."""
+
+    name: str
+
+
 Constant = np.ndarray | Quantised
+Given = Constant | Unknown | str | None
+"""An input of an operator: a constant, not known, "signal", or None where it is left out."""
 
 
 class StoredWeight(QuantisedWeight):
@@ -81,13 +95,13 @@ class Step(nn.Module):
 
 @dataclass(frozen=True)
 class Operator:
-    """One ONNX node: its name and type, attributes, inputs (constants, None where left out, or "signal"), and the shape
-    it gives without the batch, where that is known; and the ceiling of a ReLU that a QuantizeLinear has taken in."""
+    """One ONNX node: its name and type, attributes, inputs, and the shape it gives without the batch, where that is
+    known; and the ceiling of a ReLU that a QuantizeLinear has taken in."""
 
     name: str
     kind: str
     attributes: dict[str, Any]
-    inputs: list[Constant | str | None]
+    inputs: list[Given]
     shape: tuple[int, ...] | None
     ceiling: float | None = None
 
@@ -100,6 +114,10 @@ class Operator:
         value = self.inputs[place] if place < len(self.inputs) else None
         if isinstance(value, str):
             raise self.refuse(f"an input {place} that depends on the images", "make it a constant")
+        if isinstance(value, Unknown):
+            raise self.refuse(
+                f"the input {value.name!r}, which is neither a constant nor one of the signals", "make it a constant"
+            )
         return value.real if isinstance(value, Quantised) else value
 
     def tensor(self, place: int) -> Tensor | None:
@@ -126,11 +144,15 @@ def build_step(operator: Operator) -> Step:
     return build(operator)
 
 
-def _hold_weight(operator: Operator, place: int, transposed: bool) -> tuple[Tensor, nn.Module | None]:
-    """A weight (outputs first), and its quantiser where the file has integers."""
-    weight = operator.inputs[place]
-    if isinstance(weight, str) or weight is None:
-        raise operator.refuse("a weight that depends on the images", "spikes add and do not multiply")
+def _hold_weight(operator: Operator, dimensions: int, transposed: bool) -> tuple[Tensor, nn.Module | None]:
+    """The weight (outputs first), the second input, and its quantiser where the file has integers."""
+    weight = operator.inputs[1]
+    if isinstance(weight, str | Unknown) or weight is None:
+        raise operator.refuse("a weight that is not constant", "spikes add and do not multiply")
+    axes = weight.integers.ndim if isinstance(weight, Quantised) else weight.ndim
+    if axes != dimensions:
+        layers = "2d convolutions" if dimensions == 4 else "dense layers, which take a matrix,"
+        raise operator.refuse(f"a weight of {axes} dimensions", f"only {layers} are captured")
     if transposed:
         weight = weight.transpose((1, 0))
     if isinstance(weight, Quantised) and (weight.axis == 0 or weight.scale.size == 1):
@@ -141,9 +163,7 @@ def _hold_weight(operator: Operator, place: int, transposed: bool) -> tuple[Tens
 
 def _convolve(operator: Operator) -> Step:
     operator.expect_signals(0)
-    latent, quantiser = _hold_weight(operator, 1, transposed=False)
-    if latent.dim() != 4:
-        raise operator.refuse(f"a weight of {latent.dim()} dimensions", "only 2d convolutions are captured")
+    latent, quantiser = _hold_weight(operator, 4, transposed=False)
     settings: dict[str, Any] = {
         "stride": _pair(operator, "strides"),
         "padding": _read_padding(operator),
@@ -163,9 +183,11 @@ def _connect(operator: Operator) -> Step:
     plain = attributes.get("alpha", 1.0) == 1 and attributes.get("beta", 1.0) == 1 and not attributes.get("transA", 0)
     if not plain:
         raise operator.refuse("alpha, beta or transA", "export the layer as nn.Linear")
-    latent, quantiser = _hold_weight(operator, 1, transposed=not attributes.get("transB", 0))
+    latent, quantiser = _hold_weight(operator, 2, transposed=not attributes.get("transB", 0))
     bias = operator.tensor(2)
     if bias is not None:
+        if bias.numel() != 1 and (bias.numel() != len(latent) or bias.shape[-1] != len(latent)):
+            raise operator.refuse(f"a bias of shape {tuple(bias.shape)}", f"give one number for each of {len(latent)}")
         bias = bias.reshape(-1).expand(len(latent)).clone()
 
     def apply(step: Any, x: Tensor) -> Tensor:
@@ -176,6 +198,8 @@ def _connect(operator: Operator) -> Step:
 
 def _normalise(operator: Operator) -> Step:
     operator.expect_signals(0)
+    if operator.attributes.get("training_mode", 0):
+        raise operator.refuse("a BatchNorm that uses the statistics of each batch", "export the model in eval mode")
     scale, bias, mean, variance = (operator.tensor(place) for place in range(1, 5))
     epsilon = float(operator.attributes.get("epsilon", 1e-5))
 
@@ -246,17 +270,47 @@ def _reshape(operator: Operator) -> Step:
     return Step(lambda _, x: x.reshape(x.shape[0], *shape))
 
 
-def _pass(operator: Operator) -> Step:  # noqa: ARG001
+def _pass(operator: Operator) -> Step:
+    training = operator.read(2) if operator.kind == "Dropout" else None
+    if training is not None and training.any():
+        raise operator.refuse("a dropout that drops while evaluating", "export the model in eval mode")
     return Step(lambda _, x: x)
+
+
+def gives_floats(operator: Operator, raw: bool) -> bool:
+    """Whether a Cast of the images gives floats; where they come ``raw``, integers that hold 0 to 255 may come too.
+
+    Raises:
+        ConversionError: it gives another type, which would change the values.
+    """
+    floats, kind = operator.attributes["to"] in _FLOATS, int(operator.attributes["to"])
+    if not floats and not (raw and kind in _HOLD_BYTES):
+        kinds = "floats, or to integers that hold 0 to 255" if raw else "floats"
+        raise operator.refuse(f"a conversion of the images to ONNX's type {kind}", f"convert to {kinds}")
+    return floats
+
+
+def read_zero_point(given: Given, output_type: int) -> np.ndarray | None:
+    """The zero point of a QuantizeLinear, int8 or uint8 with one element; where none is ``given``, 0 of the type that
+    its attribute ``output_dtype`` says (0 for none: uint8). None where it is anything else."""
+    if given is None:
+        kind = _QUANTISED.get(output_type)
+        return None if kind is None else np.zeros(1, kind)
+    if not isinstance(given, np.ndarray) or given.size != 1 or given.dtype not in (np.int8, np.uint8):
+        return None
+    return given if output_type in (0, 2 if given.dtype == np.uint8 else 3) else None
 
 
 def quantise_signal(operator: Operator) -> Step:
     """QuantizeLinear and DequantizeLinear of a signal: a level activation, shifted where the zero point is not the
     least integer. Half rounds up here, and to even in ONNX: exactly between two integers they differ."""
-    scale, zero = operator.read(1), operator.inputs[2] if len(operator.inputs) > 2 else None
-    zero = np.zeros(1, np.uint8) if zero is None else zero
-    if scale is None or scale.size != 1 or not isinstance(zero, np.ndarray) or zero.dtype not in (np.int8, np.uint8):
-        raise operator.refuse("this quantisation", "quantise signals with one scale, to int8 or uint8")
+    operator.expect_signals(0)
+    scale = operator.read(1)
+    zero = read_zero_point(
+        operator.inputs[2] if len(operator.inputs) > 2 else None, int(operator.attributes.get("output_dtype", 0))
+    )
+    if scale is None or scale.size != 1 or zero is None or not 0 < float(scale.reshape(-1)[0]) < np.inf:
+        raise operator.refuse("this quantisation", "quantise signals with one scale above 0, to int8 or uint8")
     limits = np.iinfo(zero.dtype)
     below = int(zero.reshape(-1)[0]) - int(limits.min)
     step = Fraction(float(np.float32(scale.reshape(-1)[0])))

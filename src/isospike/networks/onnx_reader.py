@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from isospike.errors import ConversionError, FileError
 from isospike.graph import SpikingGraph
-from isospike.networks.onnx_operations import Constant, Operator, Quantised, Step, build_step, read_ceiling
+from isospike.networks.onnx_operations import (
+    Constant,
+    Given,
+    Operator,
+    Quantised,
+    Step,
+    Unknown,
+    build_step,
+    gives_floats,
+    read_ceiling,
+    read_zero_point,
+)
 from isospike.networks.tracing import capture
 
 _DOMAINS = ("", "ai.onnx")
@@ -27,14 +38,17 @@ def read_onnx(path: str | Path, *, pixels: tuple[tuple[float, ...], tuple[float,
     part of it, and the ceiling of a ReLU6 is its highest level.
 
     Args:
-        path: one input, images (batch, channel, height, width) of known size; one output, logits.
+        path: one input, images (batch, channel, height, width) of known size, floats or uint8 (raw pixels, which the
+            network normalises itself); one output, logits.
         pixels: mean and deviation of each channel where the network takes normalised images (see ``capture``).
 
     Raises:
         FileError: onnx is not installed; the file is missing, damaged, or no ONNX.
-        ConversionError: an operator that cannot be captured, by name.
+        ConversionError: an operator that cannot be captured, by name; ``pixels`` for a network that takes uint8.
     """
     model = load_onnx(path)
+    if model.takes_bytes and pixels is not None:
+        raise ConversionError(f"{path}: it takes raw pixels already, as uint8: leave pixels out")
     example = torch.zeros(2, *model.in_shape, dtype=model.dtype)
     return capture(model, example, pixels=pixels)
 
@@ -55,7 +69,7 @@ def load_onnx(path: str | Path) -> "OnnxNetwork":
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(f"{path}: expected an ONNX model, got a file that does not read ({reason})") from error
     try:
-        return OnnxNetwork(onnx, model.graph)
+        return OnnxNetwork(onnx, model)
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}") from error
 
@@ -65,12 +79,15 @@ class OnnxNetwork(nn.Module):
 
     Attributes:
         in_shape: of an image.
-        dtype: of the images.
+        dtype: of the images, float32 or uint8.
     """
 
-    def __init__(self, onnx: Any, graph: Any) -> None:
+    def __init__(self, onnx: Any, model: Any) -> None:
         super().__init__()
+        graph = model.graph
         self.onnx = onnx
+        versions = [each.version for each in model.opset_import if each.domain in _DOMAINS]
+        self.opsets = dict.fromkeys(_DOMAINS, max(versions, default=1))
         self.constants: dict[str, Constant] = {
             each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer
         }
@@ -86,17 +103,27 @@ class OnnxNetwork(nn.Module):
                 "with a fixed height and width"
             )
         self.in_shape = (shape[0], shape[1], shape[2])
-        bytes_come = inputs[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        self.dtype = torch.uint8 if bytes_come else torch.float32
+        self.dtype = _read_type(onnx, inputs[0])
         self.steps: list[tuple[str, tuple[str, ...], str]] = []
         self.signals = {self.source}
         self.users = Counter(source for node in graph.node for source in node.input)
         self.quantisers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
         self.ceilings: dict[str, float | None] = {}  # of a ReLU that the QuantizeLinear after it has taken in
         self.grids: dict[str, list[Any]] = {}  # scale and zero point of what is quantised, until it is dequantised
+        self.raw: set[str] = {self.source} if self.takes_bytes else set()  # signals that are pixels, as integers
         for node in graph.node:
             self._add(node, shapes)
+        if self.target not in self.signals:
+            raise ConversionError(
+                f"{self.target}: expected the first output of an operator on the images: export a network that gives "
+                "its logits alone"
+            )
         self.constants.clear()
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the images are raw pixels, which the network normalises itself."""
+        return self.dtype is torch.uint8
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of ``images``."""
@@ -111,40 +138,55 @@ class OnnxNetwork(nn.Module):
         if node.domain not in _DOMAINS:
             raise ConversionError(f"{name}: cannot capture operators of {node.domain!r}: export with standard ones")
         sources = tuple(source for source in node.input if source in self.signals)
-        given: list[Constant | str | None] = [
-            "signal" if source in self.signals else self.constants.get(source) for source in node.input
-        ]
+        given = [self._look_up(source) for source in node.input]
         target = node.output[0]
         if node.op_type == "Shape" or not sources:
-            self._fold(node, given, target)
+            self._fold(Operator(name, node.op_type, attributes, given, None), node)
             return
         ceiling = self.ceilings.get(sources[0])
         operator = Operator(name, node.op_type, attributes, given, shapes.get(target), ceiling)
-        if node.op_type == "DequantizeLinear":
-            if not _is_same(self.grids.get(sources[0]), given[1:]):
-                raise operator.refuse("integers of another scale", "dequantise what the same scale has quantised")
-            step = Step(lambda _, x: x)  # real values already
-        elif node.op_type == "Cast" and sources[0] == self.source:
-            step = Step(lambda _, x: x.float())
-        elif node.op_type in ("Relu", "Clip") and self._is_taken_in(target):
-            step = Step(lambda _, x: x)
-            self.ceilings[target] = read_ceiling(operator)
-        else:
-            step = build_step(operator)
-            self._follow_grid(operator, sources, target)
+        try:
+            step = self._build(operator, sources, target)
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+            raise operator.refuse(f"it here ({_explain(error)})", "expected shapes as ONNX defines them") from error
         self.add_module(name, step)
         self.steps.append((name, sources, target))
         self.signals.add(target)
+
+    def _look_up(self, source: str) -> Given:
+        if source in self.signals:
+            return "signal"
+        return self.constants.get(source, Unknown(source)) if source else None
+
+    def _build(self, operator: Operator, sources: tuple[str, ...], target: str) -> Step:
+        """The module of an operator on signals, and what is to be remembered of what it gives."""
+        if operator.kind == "DequantizeLinear":
+            if not _is_same(self.grids.get(sources[0]), operator.inputs[1:]):
+                raise operator.refuse("integers of another scale", "dequantise what the same scale has quantised")
+            return Step(lambda _, x: x)  # real values already
+        if operator.kind == "Cast" and (sources[0] == self.source or sources[0] in self.raw):
+            if not gives_floats(operator, sources[0] in self.raw):
+                self.raw.add(target)
+            return Step(lambda _, x: x.float())
+        if any(source in self.raw for source in sources):
+            if operator.kind not in _KEEP_INTEGERS:
+                raise operator.refuse("arithmetic on integers", "convert the images to floats first (Cast)")
+            self.raw.add(target)
+        if operator.kind in ("Relu", "Clip") and self._is_taken_in(target):
+            self.ceilings[target] = read_ceiling(operator)
+            return Step(lambda _, x: x)
+        step = build_step(operator)
+        self._follow_grid(operator, sources, target)
+        return step
 
     def _is_taken_in(self, name: str) -> bool:
         """Whether only a QuantizeLinear takes the signal ``name``, and its least integer stands for 0."""
         quantiser = self.quantisers.get(name)
         if quantiser is None or self.users[name] != 1:
             return False
-        zero = self.constants.get(quantiser.input[2]) if len(quantiser.input) > 2 else np.zeros(1, np.uint8)
-        if not isinstance(zero, np.ndarray) or zero.dtype not in (np.int8, np.uint8):
-            return False
-        return bool(np.all(zero == np.iinfo(zero.dtype).min))
+        kind = next((each.i for each in quantiser.attribute if each.name == "output_dtype"), 0)
+        zero = read_zero_point(self._look_up(quantiser.input[2]) if len(quantiser.input) > 2 else None, kind)
+        return zero is not None and bool(np.all(zero == np.iinfo(zero.dtype).min))
 
     def _follow_grid(self, operator: Operator, sources: tuple[str, ...], target: str) -> None:
         if operator.kind == "QuantizeLinear":
@@ -154,36 +196,41 @@ class OnnxNetwork(nn.Module):
                 raise operator.refuse("arithmetic on integers", "dequantise first (the QDQ format)")
             self.grids[target] = self.grids[sources[0]]
 
-    def _fold(self, node: Any, given: list[Constant | str | None], target: str) -> None:
-        """Work out an operator of constants; sizes that depend on the batch stay unknown."""
-        values = [value.real if isinstance(value, Quantised) else value for value in given]
-        if node.op_type == "DequantizeLinear" and isinstance(given[0], np.ndarray):
-            self.constants[target] = self._dequantise(node, given[0], values)
-        elif node.op_type == "Transpose" and isinstance(given[0], Quantised):
-            order = self.onnx.helper.get_node_attr_value(node, "perm")
-            self.constants[target] = given[0].transpose(tuple(order))
-        elif not any(
-            isinstance(value, str) or (value is None and source)
-            for source, value in zip(node.input, values, strict=True)
-        ):
-            evaluator = import_module("onnx.reference").ReferenceEvaluator(node)
-            feeds = {source: value for source, value in zip(node.input, values, strict=True) if source}
-            for output, value in zip(node.output, evaluator.run(None, feeds), strict=False):
-                self.constants[output] = np.asarray(value)
+    def _fold(self, operator: Operator, node: Any) -> None:
+        """Work out an operator of constants; what depends on other values, such as the batch's size, stays unknown."""
+        first = operator.inputs[0] if operator.inputs else None
+        if any(isinstance(value, str | Unknown) for value in operator.inputs):
+            return
+        try:
+            if operator.kind == "DequantizeLinear" and isinstance(first, np.ndarray):
+                self.constants[node.output[0]] = _dequantise(operator, first)
+            elif operator.kind == "Transpose" and isinstance(first, Quantised):
+                order = operator.attributes.get("perm", range(first.integers.ndim)[::-1])
+                self.constants[node.output[0]] = first.transpose(tuple(order))
+            else:
+                self._evaluate(operator, node)
+        except ConversionError:
+            raise
+        except Exception as error:  # onnx's reference raises whatever its operators' code does
+            raise ConversionError(
+                f"{operator.name} ({operator.kind}): cannot work out this operator of constants ({_explain(error)}): "
+                "export what it gives as a constant"
+            ) from error
 
-    def _dequantise(self, node: Any, integers: np.ndarray, values: list[Any]) -> Constant:
-        axis = next((each.i for each in node.attribute if each.name == "axis"), 1) % max(integers.ndim, 1)
-        scale = np.asarray(values[1], dtype=np.float32).reshape(-1)
-        zero = np.zeros(1, np.int64) if len(values) < 3 or values[2] is None else values[2].astype(np.int64).reshape(-1)
-        shape = [1] * integers.ndim
-        if scale.size > 1:
-            shape[axis] = scale.size
-        offset = zero.reshape(shape) if zero.size > 1 else zero
-        difference = integers.astype(np.int64) - offset
-        if integers.ndim < 2:  # a bias: real numbers
-            return (difference * scale.astype(np.float64)).astype(np.float32)
-        narrow = next(kind for kind in (np.int8, np.int16, np.int64) if _fits(difference, kind))
-        return Quantised(difference.astype(narrow), scale, axis)
+    def _evaluate(self, operator: Operator, node: Any) -> None:
+        """What onnx's own reference gives, in the file's version of the operators."""
+        helper = self.onnx.helper
+        read = ((source, operator.read(place)) for place, source in enumerate(node.input))
+        values = {source: value for source, value in read if value is not None}
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in values.items()
+        ]
+        outputs = [name for name in node.output if name]
+        graph = helper.make_graph([node], "constants", inputs, list(map(helper.make_empty_tensor_value_info, outputs)))
+        evaluator = import_module("onnx.reference").ReferenceEvaluator(graph, opsets=self.opsets)
+        for output, value in zip(outputs, evaluator.run(None, values), strict=True):
+            self.constants[output] = np.asarray(value)
 
     def _spell(self, name: str) -> str:
         """A node's name as that of a module."""
@@ -194,6 +241,27 @@ class OnnxNetwork(nn.Module):
             number += 1
             chosen = f"{spelt}_{number}"
         return chosen
+
+
+def _dequantise(operator: Operator, integers: np.ndarray) -> Constant:
+    """A constant behind a DequantizeLinear: integers with their scales, or the real numbers of a bias."""
+    if re.fullmatch(r"u?int\d+", integers.dtype.names[0] if integers.dtype.names else integers.dtype.name) is None:
+        raise operator.refuse(f"constants quantised to {integers.dtype}", "quantise to integers")
+    if operator.attributes.get("block_size", 0):
+        raise operator.refuse("a scale for each block (block_size)", "quantise with a scale for each output")
+    axis = int(operator.attributes.get("axis", 1)) % max(integers.ndim, 1)
+    given, zeros = operator.read(1), operator.read(2)
+    scale = np.asarray(given, dtype=np.float32).reshape(-1)
+    zero = np.zeros(1, np.int64) if zeros is None else zeros.astype(np.int64).reshape(-1)
+    shape = [1] * integers.ndim
+    if scale.size > 1:
+        shape[axis] = scale.size
+    offset = zero.reshape(shape) if zero.size > 1 else zero
+    difference = integers.astype(np.int64) - offset
+    if integers.ndim < 2:  # a bias: real numbers
+        return (difference * scale.astype(np.float64)).astype(np.float32)
+    narrow = next(kind for kind in (np.int8, np.int16, np.int64) if _fits(difference, kind))
+    return Quantised(difference.astype(narrow), scale, axis)
 
 
 def _is_same(one: list[Any] | None, other: list[Any]) -> bool:
@@ -208,6 +276,27 @@ def _is_same(one: list[Any] | None, other: list[Any]) -> bool:
 def _fits(array: np.ndarray, kind: type) -> bool:
     limits = np.iinfo(kind)
     return bool(array.min() >= limits.min and array.max() <= limits.max)
+
+
+def _explain(error: Exception) -> str:
+    """One line of an error that is not ours."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
+
+
+def _read_type(onnx: Any, images: Any) -> torch.dtype:
+    """The type that the images come in: uint8, or else float32.
+
+    Raises:
+        ConversionError: other integers, whose arithmetic is not that of real numbers.
+    """
+    kind, known = images.type.tensor_type.elem_type, onnx.TensorProto
+    if kind == known.UINT8:
+        return torch.uint8
+    if kind not in (known.FLOAT, known.FLOAT16, known.DOUBLE, known.BFLOAT16):
+        raise ConversionError(
+            f"{images.name}: expected images of uint8 or floats, got {known.DataType.Name(kind)}: export with either"
+        )
+    return torch.float32
 
 
 def _read_shape(value: Any) -> tuple[int, ...] | None:

@@ -162,7 +162,9 @@ def _rectify(call: Call) -> Signal:
         low, high = call["min_val"], call["max_val"]
     elif call.operation.startswith("clamp"):
         low, high = call["min"], call.arguments.get("max")
-    if low != 0 or isinstance(high, Tensor | Signal) or (high is not None and not high > 0):
+    if not all(limit is None or isinstance(limit, int | float) for limit in (low, high)):
+        raise call.refuse("clipping to limits that are tensors", "clip from the number 0 upwards, as ReLU and ReLU6 do")
+    if low != 0 or (high is not None and not high > 0):
         raise call.refuse(f"clipping to {low}..{high}", "clip from 0 upwards, as ReLU and ReLU6 do")
     ceiling = None if high is None or high == float("inf") else float(high)
     return call.assembly.add(Rectifier, call.name, (call.assembly.settle(call.signal()),), ceiling=ceiling)
@@ -185,7 +187,7 @@ def _pool(call: Call) -> Signal:
 
 def _pool_adaptively(call: Call) -> Signal | tuple:
     shape, size = call.signal().shape, _pair(call["output_size"])
-    if len(shape) != 3 or any(length % out for length, out in zip(shape[1:], size, strict=True)):
+    if len(shape) != 3 or min(size) < 1 or any(length % out for length, out in zip(shape[1:], size, strict=True)):
         raise call.refuse(
             f"adaptive pooling of {shape} to {size}, whose windows differ in size", "choose an output size that divides"
         )

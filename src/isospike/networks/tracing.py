@@ -62,9 +62,13 @@ def capture(
 
     Raises:
         ConversionError: an operation that cannot be captured, named with its module and a remedy; an example that does
-            not fit; values that are NaN or infinite.
+            not fit; ``pixels`` for a network that takes raw ones; values that are NaN or infinite.
     """
     model = _unwrap(model)
+    if isinstance(model, Network) and pixels is not None:
+        raise ConversionError(
+            f"pixels: a {type(model).__name__} begins with Pixels and takes raw pixels already: leave pixels out"
+        )
     if isinstance(model, NamedNetwork):
         example = torch.zeros(2, *model.in_shape, dtype=torch.uint8) if example is None else example
     elif isinstance(model, Network):
@@ -96,13 +100,16 @@ def _unwrap(model: nn.Module) -> nn.Module:
 
 
 def _read_normalisation(pixels: tuple[Sequence[float], Sequence[float]], channels: int) -> Normalisation:
-    mean, deviation = (np.array(values, dtype=np.float64) for values in pixels)
-    if mean.shape != (channels,) or deviation.shape != (channels,) or not (deviation > 0).all():
+    try:
+        both = np.array([np.array(values, dtype=np.float64) for values in pixels])
+    except (ValueError, TypeError):  # of different lengths, or no numbers
+        both = np.empty(0)
+    if both.shape != (2, channels) or not np.isfinite(both).all() or not (both[1] > 0).all():
         raise ConversionError(
-            f"pixels: expected a mean and a deviation above 0 for each of {channels} channels, got {tuple(pixels[0])} "
-            f"and {tuple(pixels[1])}"
+            f"pixels: expected a mean and a deviation above 0 for each of {channels} channels, got "
+            f"{' '.join(str(pixels).split())}"
         )
-    return Normalisation(mean, deviation)
+    return Normalisation(both[0], both[1])
 
 
 def _capture_network(model: Network) -> SpikingGraph:
@@ -166,9 +173,12 @@ def _capture_block(name: str, layer: Layer, inputs: tuple[str, ...]) -> list[Nod
 
 
 def _read_weight(name: str, module: nn.Module) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        weight, scale = split_weight(module)
+    except ConversionError as error:
+        raise ConversionError(f"{name}: {error}") from error
     if not torch.isfinite(read_latent(module)).all():  # rounding to integers would hide it
         raise ConversionError(f"{name}.weight: holds NaN or infinity; train or load the network anew")
-    weight, scale = split_weight(module)
     if scale is None:
         return _to_array(weight), None
     return weight.cpu().numpy(), _to_array(scale)

@@ -17,6 +17,12 @@ from isospike.networks.remedies import REMEDIES
 
 _IN_PLACE_WITHOUT_CHANGE = ("detach",)
 _GIVES_ITS_INPUT = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+_NO_ARITHMETIC = (
+    *_GIVES_ITS_INPUT, "max_pool2d", "adaptive_max_pool2d", "amax", "relu", "relu6", "hardtanh", "clamp", "clamp_min",
+    "cat", "concat", "concatenate", "view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze",
+    "contiguous", "clone", "detach", "alias", "to", "_to_copy",
+)  # fmt: skip
+"""What integers may pass: it gives some of the values that come in, or its own bounds."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Translator:
         self.assembly = Assembly()
         self.values: dict[fx.Node, Value] = {}
         self.storage: dict[fx.Node, fx.Node] = {}
+        self.origins: dict[fx.Node, fx.Node] = {}  # of memory that may be a copy, or may not
         self.batch = ""
 
     def run(self) -> SpikingGraph:
@@ -114,10 +121,29 @@ class Translator:
         value = self._evaluate(node, node.target, operation, operands, changes)
         aliased = any(result.alias_info is not None for result in schema.returns)
         if node.args and isinstance(node.args[0], fx.Node) and (aliased or operation in _GIVES_ITS_INPUT):
-            self.storage[node] = self.storage[node.args[0]]
+            self._share(node, node.target, node.args[0])
             if changes:
                 self._change(node.args[0], value)
         return value
+
+    def _share(self, node: fx.Node, target: torch._ops.OpOverload, source: fx.Node) -> None:
+        """Keep in mind that ``node`` sees the memory of ``source``: surely, perhaps (where a memory format is asked
+        for), or not at all (where its type changes). The schema of ``aten::to`` says nothing of that."""
+        result, before = node.meta.get("val"), source.meta.get("val")
+        names = [argument.name for argument in target._schema.arguments]
+        given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+        if isinstance(result, Tensor) and isinstance(before, Tensor):
+            if (result.dtype, result.device) != (before.dtype, before.device) or given.get("copy"):
+                return
+            if target._schema.name == "aten::contiguous" or given.get("memory_format") is not None:
+                self.origins[node] = self._find_origin(source)
+                return
+        self.storage[node] = self.storage[source]
+
+    def _find_origin(self, node: fx.Node) -> fx.Node:
+        """The node whose memory this one sees, or may see."""
+        root = self.storage[node]
+        return self.origins.get(root, root)
 
     def _evaluate(
         self, node: fx.Node, target: torch._ops.OpOverload, operation: str, operands: list[Value], changes: bool
@@ -134,7 +160,7 @@ class Translator:
             return self._refuse(node, operation)
         try:
             value = handler(self._describe(node, target, operation))
-            self._check_result(node, value)
+            self._check_result(node, operation, value)
         except ConversionError as error:
             return error
         return value
@@ -178,10 +204,16 @@ class Translator:
             "apart from the other dimensions"
         )
 
-    def _check_result(self, node: fx.Node, value: Value) -> None:
+    def _check_result(self, node: fx.Node, operation: str, value: Value) -> None:
         value = value[0] if isinstance(value, tuple) else value
         if not isinstance(value, Signal):
             return
+        result = node.meta["val"]
+        if operation not in _NO_ARITHMETIC and isinstance(result, Tensor) and not result.is_floating_point():
+            raise ConversionError(
+                f"{self._name(node, node.name)}: cannot capture {operation} in {result.dtype}, which is not that of "
+                "real numbers: convert first: x.float()"
+            )
         expected = self._shape(node)
         if value.shape != expected:
             raise ConversionError(
@@ -191,15 +223,17 @@ class Translator:
 
     def _change(self, changed: fx.Node, value: Value) -> None:
         """An in-place operation: everything that sees the same memory sees the new values."""
-        old, storage = self.values[changed], self.storage[changed]
+        old, storage, origin = self.values[changed], self.storage[changed], self._find_origin(changed)
         for other, where in self.storage.items():
-            if where is storage and other in self.values:
+            if other in self.values and where is storage:
                 self.values[other] = value if _is_same(self.values[other], old) else self._refuse_view(other)
+            elif other in self.values and self._find_origin(other) is origin:
+                self.values[other] = self._refuse_view(other)
 
     def _refuse_view(self, node: fx.Node) -> ConversionError:
         return ConversionError(
-            f"{self._name(node, node.name)}: cannot capture a view whose memory changes in place later on: use the "
-            "operation that is not in place"
+            f"{self._name(node, node.name)}: cannot capture a view whose memory changes in place later on, or may: use "
+            "the operation that is not in place"
         )
 
     def _refuse(self, node: fx.Node, operation: str) -> ConversionError:

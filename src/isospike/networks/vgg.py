@@ -2,7 +2,15 @@
 
 from torch import Tensor, nn
 
-from isospike.networks.blocks import Activation, InShape, check_shape, choose_pool, initialise, make_convolution
+from isospike.networks.blocks import (
+    Activation,
+    InShape,
+    check_dropout,
+    check_shape,
+    choose_pool,
+    initialise,
+    make_convolution,
+)
 
 Layout = tuple[tuple[int, ...], ...]
 """The filters of the convolutions before each of five poolings."""
@@ -28,7 +36,7 @@ class Vgg(nn.Module):
         feature_dropout: after the activation of each convolution that no pooling follows.
 
     Raises:
-        NotationError: images too small, or an unknown pool.
+        NotationError: images too small, an unknown pool, or a dropout that is no probability below 1.
     """
 
     def __init__(
@@ -49,6 +57,8 @@ class Vgg(nn.Module):
         super().__init__()
         check_shape("VGG", in_shape, 2 ** len(layout))
         make_pool = choose_pool("VGG", pool)
+        check_dropout(dropout)
+        check_dropout(feature_dropout)
         layers: list[nn.Module] = []
         channels = in_shape[0]
         for stage in layout:

@@ -187,9 +187,19 @@ def quantise_weight(module: nn.Module, weights: str, per_channel: bool = True) -
 
 
 def read_latent(module: nn.Module) -> Tensor:
-    """The weight that training moves, times its gains: the float behind a quantised weight, or the weight itself."""
+    """The weight that training moves, times its gains: the float behind a quantised weight, or the weight itself.
+
+    Raises:
+        ConversionError: the module works its weight out of other parameters.
+    """
     if not parametrize.is_parametrized(module, "weight"):
-        return module.get_parameter("weight").detach()
+        weight = module._parameters.get("weight")
+        if weight is None:
+            raise ConversionError(
+                "weights: expected a parameter, got a weight that is worked out of others: call "
+                "torch.nn.utils.remove_weight_norm or what else undoes it"
+            )
+        return weight.detach()
     latent = module.get_parameter("parametrizations.weight.original").detach()
     for part in module.get_submodule("parametrizations.weight").children():
         latent = part(latent) if isinstance(part, ChannelGain) else latent
