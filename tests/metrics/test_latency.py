@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isospike.conversion import convert
 from isospike.errors import GraphError
-from isospike.graph import Convolution, CountingNeuron, Dense, Flatten, MaxPool, Readout, SpikingGraph
+from isospike.graph import Add, Convolution, CountingNeuron, Dense, Flatten, MaxPool, Node, Readout, SpikingGraph
 from isospike.metrics import bound_latency, summarise_settling
 from isospike.networks import Quantisation, build_network
 from isospike.simulator import simulate
@@ -69,6 +69,18 @@ def test_a_pool_of_pixels_may_have_to_fall() -> None:
     settled = simulate(graph, torch.zeros(1, 1, 2, 2, dtype=torch.uint8)).settled[:, 0]
     assert int(settled.int().argmax()) + 1 <= bound
     assert not settled[150]
+
+
+def test_a_bound_beyond_all_numbers_comes_without_warnings() -> None:
+    # six unbounded layers that multiply by 10^6: infinity, which then meets weights of zero, in a sum of branches too
+    layers: list[Node] = [pixels(2, 1, 1), Flatten("flatten", ())]
+    for place in range(6):
+        layers.append(Dense(f"dense{place}", (), whole([[10**6, 0], [0, 10**6]])))
+        layers.append(CountingNeuron(f"neuron{place}", (), whole([1, 1]), whole([1, 1]), 0, None, 1))
+    layers.append(Add("sum", (), whole([[1, 0], [0, 1]])))
+    layers += [Dense("classifier", (), whole([[1, 0], [0, -1]])), Readout("readout", (), whole([0, 0]))]
+    graph = chain(*layers, t_max=1, joints={"sum": ("neuron5", "neuron4")})
+    assert bound_latency(graph) is None
 
 
 def test_no_bound_for_rates_and_none_for_anns() -> None:

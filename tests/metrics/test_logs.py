@@ -59,6 +59,14 @@ def test_steps_are_inferred_where_there_is_one(tmp_path: Path) -> None:
     assert read_logs(tmp_path).steps == 1
 
 
+def test_totals_in_single_precision_are_sums_too(tmp_path: Path) -> None:
+    step = np.array([2.0**24, 1, 1, 2])  # in float32 2^24 + 1 is 2^24
+    total = np.array([2.0**24, 2.0**24, 2.0**24, 2.0**24 + 2])
+    for name, values in (("spike_num", total), ("abs_spike", step)):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{value}\n" for value in values))
+    assert read_logs(tmp_path).steps == 4
+
+
 def test_floats_and_some_of_the_files_are_enough(tmp_path: Path) -> None:
     (tmp_path / "sop_num.txt").write_text("4072268.0\n5000000.0\n4000000.5\n6e6\n")
     found = read_logs(tmp_path, steps=2, batch_size=100)
@@ -74,6 +82,10 @@ def test_floats_and_some_of_the_files_are_enough(tmp_path: Path) -> None:
         ({}, None, "accuracy.txt"),
         ({"sop_num": "1\n2\n"}, None, "--steps"),
         ({"sop_num": "1\n2\n3\n"}, 2, "--steps"),
+        # batches of 3 and of 2 steps; then totals that are not of these steps
+        ({"spike_num": "5\n8\n9\n2\n4\n", "abs_spike": "5\n3\n1\n2\n2\n"}, None, "cannot be inferred.*--steps"),
+        ({"spike_num": "5\n8\n10\n", "abs_spike": "5\n3\n1\n"}, None, "cannot be inferred.*--steps"),
+        ({"sop_num": ""}, None, "empty logs"),
         ({"sop_num": "1\ntwo\n"}, 2, "'two'"),
         ({"sop_num": "1\nnan\n"}, 2, "NaN"),
         ({"sop_num": "1\n2\n", "accuracy": "1\n"}, 1, "different numbers of lines"),
@@ -84,3 +96,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, files: dict[str, str], ste
         (tmp_path / f"{name}.txt").write_text(content)
     with pytest.raises(FileError, match=words):
         read_logs(tmp_path, steps=steps)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "images"])
+@pytest.mark.parametrize("number", [-3, 0, 2.5, True, "4"])
+def test_numbers_of_steps_and_images_are_whole_and_above_0(tmp_path: Path, name: str, number: object) -> None:
+    write_logs(make_logs(), tmp_path)
+    with pytest.raises(
+        FileError, match=f"^read_logs: {name}: expected a whole number of at least 1, .* got {number!r}$"
+    ):
+        read_logs(tmp_path, **{name: number})  # type: ignore[arg-type]

@@ -90,10 +90,13 @@ def test_what_was_made_under_other_conditions_is_stale(folder: Path, tmp_path: P
 
 def test_a_new_training_takes_along_what_was_made_of_the_old_network(folder: Path) -> None:
     (folder / "robustness.json").write_text("{}")
+    (folder / "comparison").mkdir()
+    (folder / "comparison" / "comparison.json").write_text("{}")
     shutil.rmtree(folder / "training")
     assert run(["train", "digits", "--out", str(folder), "--set", "train.epochs=1"]) == 0
     left = {path.name for path in folder.iterdir()}
     assert not left & {"snn.safetensors", "sample.json", "confusion.json", "robustness.json"}
+    assert not list((folder / "comparison").iterdir())
 
 
 def test_without_data_the_page_says_what_would_fill_it(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Each fault does what it says: worked out by hand on a network of three neurons, and on random networks."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -244,18 +245,21 @@ def test_faults_of_no_severity_change_nothing(ann: SpikingGraph) -> None:
         assert torch.equal(simulate(graph, images, faults=[SaturatedMembranes(50)]).logits, plain.logits)
 
 
-def build_rate() -> SpikingGraph:
-    """A pixel of 1 is integrated at every step against a threshold of 2: a spike at steps 2, 4, 6 ..."""
-    neuron = IntegrateAndFire("neuron", (), threshold=np.array([2]), initial=np.array([0]))
-    return chain(
+def build_rate(tau: int = 0, bias: int = 0) -> SpikingGraph:
+    """A pixel of 1 is integrated at every step against a threshold of 2: a spike at steps 2, 4, 6 ... With ``tau``
+    steps before, the neuron is silenced."""
+    residual = np.array([9]) if tau else None
+    neuron = IntegrateAndFire("neuron", (), np.array([2]), np.array([0]), residual=residual)
+    graph = chain(
         pixels(1, 1, 1),
         Flatten("flatten", ()),
         Dense("encoder", (), whole([[1]])),
         neuron,
         Dense("classifier", (), whole([[1], [0]])),
-        Readout("readout", (), whole([0, 0])),
+        Readout("readout", (), whole([bias, 0])),
         t_max=8,
     )
+    return replace(graph, tau=tau)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +280,24 @@ def test_faults_of_a_rate_coded_network(fault: Fault, logits: list[int]) -> None
     assert found.logits[:, 0, 0].int().tolist() == logits
 
 
+def test_the_bias_of_a_rate_coded_classifier_saturates_too() -> None:
+    # spikes at steps 2, 4, ... and a bias of 2 at every step: 2, 5, 7, ...; 4 bits hold up to 7
+    plain, narrow = (
+        simulate(build_rate(bias=2), image([[1]]), 8, engine="torch", faults=faults)
+        for faults in ((), [SaturatedMembranes(4)])
+    )
+    assert read(plain)[:8] == [2, 5, 7, 10, 12, 15, 17, 20]
+    assert read(narrow)[:8] == [2, 5, 7, 7, 7, 7, 7, 7]
+
+
+def test_a_neuron_that_is_stuck_fires_though_it_is_silenced() -> None:
+    for fault, count in ((StuckNeurons(1.0), 8), (DeadNeurons(1.0), 0), (DroppedSpikes(1.0), 0)):
+        found = simulate(build_rate(tau=2), image([[1]]), 8, engine="torch", faults=[fault], keep_counts=True)
+        assert int(found.counts["neuron"]) == count
+        assert int(found.positive["neuron"][1:].sum()) == max(count - 1, 0)
+        assert read(found)[7] == count
+
+
 def test_counts_of_a_rate_coded_network_are_of_what_is_fired() -> None:
     for fault, count in ((DeadNeurons(1.0), 0), (StuckNeurons(1.0), 8), (DroppedSpikes(1.0), 4)):
         found = simulate(build_rate(), image([[1]]), 8, engine="torch", faults=[fault], keep_counts=True)
@@ -293,6 +315,38 @@ def test_batches_of_a_rate_coded_network() -> None:
     assert all(torch.equal(one.sops[name], values) for name, values in other.sops.items())
 
 
+def test_a_late_spike_and_one_in_time_that_cancel_are_two_operations() -> None:
+    # as below, the hidden neuron fires +1 at step 1 and -1 at step 2; where the first is late they meet
+    hidden = Dense("hidden", ("encoder.neuron",), whole([[2, -1]]))
+    graph = SpikingGraph(tuple(hidden if n.name == "hidden" else n for n in build_sum()), STEPS)
+    met = 0
+    for seed in range(10):
+        late = [DelayedSpikes(0.5, seed, nodes=("neuron",))]
+        for propagation in PROPAGATIONS:
+            runs = [
+                simulate(graph, image([[1, 2]]), faults=late, propagation=propagation, early_stop=stop)
+                for stop in (True, False)
+            ]
+            assert all(int(found.sops["classifier"].sum()) == (1 + 1) * 2 for found in runs)
+            assert torch.equal(runs[0].settled, runs[1].settled)
+            met += not runs[0].logits.any()
+    assert met
+
+
+def test_two_faults_of_a_kind_and_seed_draw_apart() -> None:
+    graph, many = build_sum(), torch.full((2000, 1, 1, 2), 4, dtype=torch.uint8)
+    fired = 2000 * 2 * 4
+    twice = [DroppedSpikes(0.5, nodes=("encoder.neuron",))] * 2
+    lost = simulate(graph, many, faults=twice)
+    assert abs(int(lost.sops["hidden"].sum()) - 0.25 * fired) < 4 * (fired * 0.25 * 0.75) ** 0.5
+    # what comes first, and what is of another kind, draws as if it were alone
+    alone, beside = (
+        simulate(graph, many, faults=faults) for faults in (twice[:1], [DuplicatedSpikes(0.5, nodes=()), *twice[:1]])
+    )
+    assert torch.equal(alone.logits, beside.logits)
+    assert not torch.equal(choose_neurons(0.3, 7, 2, (100,), 1), choose_neurons(0.3, 7, 2, (100,)))
+
+
 def test_what_is_refused() -> None:
     graph, picture = build_sum(), image([[3, 1]])
     with pytest.raises(SimulationError, match=r"'hidden' fires no spikes.*encoder\.neuron, neuron"):
@@ -303,8 +357,16 @@ def test_what_is_refused() -> None:
         for share in (-0.1, 1.1, float("nan")):
             with pytest.raises(SimulationError, match=f"{make.__name__}: expected .* from 0 to 1"):
                 make(share)
-    with pytest.raises(SimulationError, match="at least 1 step"):
-        DelayedSpikes(0.5, steps=0)
+    for steps in (0, 1.5, True):
+        with pytest.raises(SimulationError, match=f"at least 1 step, as a whole number, got {steps}"):
+            DelayedSpikes(0.5, steps=steps)  # type: ignore[arg-type]
+    with pytest.raises(SimulationError, match=r"DroppedSpikes: expected a probability .* got '0\.1'"):
+        DroppedSpikes("0.1")  # type: ignore[arg-type]
+    with pytest.raises(SimulationError, match=r"DroppedSpikes: expected nodes=.* got nodes='neuron'"):
+        DroppedSpikes(0.1, nodes="neuron")  # type: ignore[arg-type]
+    for make in (DroppedSpikes, StuckNeurons):
+        with pytest.raises(SimulationError, match=f"{make.__name__}: seed: expected a whole number, got 1.5"):
+            make(0.1, seed=1.5)  # type: ignore[arg-type]
     for bits in (1, 2.5, True, 64):
         with pytest.raises(SimulationError, match="expected 2 to 63 bits"):
             SaturatedMembranes(bits)  # type: ignore[arg-type]

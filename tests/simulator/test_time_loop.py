@@ -1,7 +1,9 @@
 """The time loop: what changes no result, what it refuses, what it records."""
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,10 +12,11 @@ from torch import Tensor
 
 from isospike.conversion import convert
 from isospike.conversion.base import CountingConversion
-from isospike.errors import SimulationError
+from isospike.errors import DeviceError, SimulationError
 from isospike.graph import Convolution, Dense, Flatten, Readout, SpikingGraph
 from isospike.networks import Network, build_network, capture
-from isospike.simulator import PROPAGATIONS, Simulation, simulate
+from isospike.simulator import PROPAGATIONS, DroppedSpikes, Fault, Simulation, simulate
+from isospike.simulator.tapping import measure_neurobench
 from tests.problems import PROBLEMS, chain, levels, pixels, whole
 from tests.random_networks import integer_graphs, networks, random_images, randomise
 
@@ -177,12 +180,57 @@ def test_wrong_images_are_refused(images: Tensor, shown: str) -> None:
 
 def test_unknown_options_are_refused() -> None:
     image = PROBLEMS[0].image
-    with pytest.raises(SimulationError, match=r"expected one of within-step, layer-per-step .* got 'sideways'"):
+    with pytest.raises(
+        SimulationError, match="propagation: expected one of within-step, layer-per-step, got 'sideways'"
+    ):
         simulate(PLAIN, image, propagation="sideways")
-    with pytest.raises(SimulationError, match="at least 1, got 'within-step', 0"):
-        simulate(PLAIN, image, batch_size=0)
     with pytest.raises(SimulationError, match="dtype: expected auto, float32, float64, int64, got 'int8'"):
         simulate(PLAIN, image, dtype="int8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": "4"}, "steps: expected 1 to T_max = 8, got '4'"),
+        ({"steps": 2.0}, r"steps: expected 1 to T_max = 8, got 2\.0"),
+        ({"steps": True}, "steps: expected 1 to T_max = 8, got True"),
+        ({"batch_size": 0}, "batch_size: expected a whole number of at least 1, got 0"),
+        ({"batch_size": 2.5}, r"batch_size: expected a whole number of at least 1, got 2\.5"),
+        ({"seed": "a"}, "seed: expected a whole number, got 'a'"),
+        ({"encoder_drop": None}, "noise.encoder_drop: expected a probability from 0 to 1, got None"),
+        ({"images": [[0]]}, r"images: expected a tensor of uint8 \(batch, 1, 3, 3\), got a list: use torch.from_numpy"),
+        ({"images": np.zeros((1, 1, 3, 3), np.uint8)}, r"images: .*, got a ndarray: use torch.from_numpy"),
+        ({"faults": None}, r"faults: expected a list, such as \[DroppedSpikes\(0.1\)\], got None"),
+        ({"faults": "drop"}, "faults: expected a list, .* got 'drop'"),
+        ({"faults": DroppedSpikes(0.1)}, r"faults: expected a list, .* got DroppedSpikes\(probability=0.1, .*"),
+        ({"faults": ["drop"]}, "faults: expected some of DroppedSpikes, .*, SaturatedMembranes .* got 'drop'"),
+        ({"faults": [Fault()]}, r"faults: expected some of .* got Fault\(\)"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:
+    given = {"images": PROBLEMS[0].image, **options}
+    for engine in ("auto", "torch"):
+        with pytest.raises(SimulationError, match=f"^{message}"):
+            simulate(PLAIN, engine=engine, **given)
+
+
+@pytest.mark.parametrize("device", ["bogus", "meta", None, 1.5])
+def test_no_such_device(device: Any) -> None:
+    with pytest.raises(DeviceError, match=f"^device: expected cpu or cuda, got {device!r}$"):
+        simulate(PLAIN, PROBLEMS[0].image, device=device)
+
+
+def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for run in (simulate, measure_neurobench):
+        with pytest.raises(DeviceError, match=r"^device: .* got cuda where it sees 0: use device='cpu'$"):
+            run(PLAIN, PROBLEMS[0].image, device="cuda")
+
+
+def test_whole_numbers_of_numpy_will_do() -> None:
+    images = PROBLEMS[0].image.expand(3, -1, -1, -1)
+    options: dict[str, Any] = {"steps": np.int64(4), "batch_size": np.int32(2), "seed": np.int64(1)}
+    _assert_same(simulate(PLAIN, images, engine="torch", **options), simulate(PLAIN, images, 4))
 
 
 def _wide(weight: int) -> SpikingGraph:

@@ -22,6 +22,7 @@ from isospike.metrics import (
     list_working_layers,
     measure_footprint,
     measure_macs,
+    measure_pixel_macs,
     summarise_settling,
 )
 from isospike.metrics.footprint import choose_weight_bits
@@ -104,10 +105,10 @@ def summarise_energy(
 ) -> dict[str, Any]:
     """Picojoules per image, cumulative over steps, beside the ANN's.
 
-    ``hidden`` covers layers 2 to the last hidden one, as SOPs and MACs do; ``network`` all layers, the encoder's pixels
-    being multiply-accumulates in both networks (once; at every step of a rate-coded one). ``equal_bits`` compares the
-    hidden layers with an ANN whose activations have as many bits as the counts after each step need; None where a
-    weight or a membrane is a float.
+    ``hidden`` covers layers 2 to the last hidden one, as SOPs and MACs do; ``network`` all layers, pixels being
+    multiply-accumulates in both networks (once; at every step of a rate-coded one), whichever layers they reach
+    (:func:`isospike.metrics.measure_pixel_macs`). ``equal_bits`` compares the hidden layers with an ANN whose
+    activations have as many bits as the counts after each step need; None where a weight or a membrane is a float.
 
     Args:
         graph: what was simulated.
@@ -115,20 +116,21 @@ def summarise_energy(
         tables: what operations cost.
     """
     sops = {name: _mean_sops(tallies, name) for name in list_working_layers(graph)}
-    macs = measure_macs(graph)
+    macs, pixels = measure_macs(graph), measure_pixel_macs(graph)
+    encoder = sum(pixels.values())
+    spiking = {name: number - pixels.get(name, 0) for name, number in macs.items()}
     hidden = list_working_layers(graph, classifier=False)
     steps = tallies[0].correct.shape[1]
-    encoder = graph.synapses[0].name
     times = [graph.tau + step if graph.is_rate_coded else 1 for step in range(1, steps + 1)]
     inside = [sum(sops[name][step] for name in hidden) for step in range(steps)]
     whole = [sum(values[step] for values in sops.values()) for step in range(steps)]
-    hidden_macs = sum(number for name, number in macs.items() if name in hidden)
+    hidden_macs = sum(spiking.get(name, 0) for name in hidden)
     section: dict[str, Any] = {
         "unit": "pJ per image",
         "tables": [asdict(table) for table in tables],
         "hidden": {"macs": hidden_macs, "sops": inside},
-        "network": {"macs": sum(macs.values()), "encoder_macs": macs[encoder], "sops": whole},
-        "equal_bits": _compare_bits(graph, sops, macs, hidden, steps),
+        "network": {"macs": sum(macs.values()), "encoder_macs": encoder, "sops": whole},
+        "equal_bits": _compare_bits(graph, sops, spiking, hidden, steps),
     }
     for table in tables:
         section["hidden"][table.name] = {
@@ -138,7 +140,7 @@ def summarise_energy(
         spent = zip(times, whole, strict=True)
         section["network"][table.name] = {
             "ann": table.spend(macs=sum(macs.values())),
-            "snn": [table.spend(macs=many * macs[encoder], acs=number) for many, number in spent],
+            "snn": [table.spend(macs=many * encoder, acs=number) for many, number in spent],
         }
     return section
 

@@ -21,6 +21,7 @@ from isospike.networks import Network
 _FIRST_KEYS = ("recipe", "dataset", "network", "method", "steps", "seed", "versions", "seconds", "ann", "snn", "verify")
 
 _MEASURED = ("snn", "simulation", "layers", "noise", "activity", "energy", "latency", "neurobench", "verify", "loss")
+_TABLES = ("json", "csv", "md")
 _STALE_AFTER = {"convert": (*_MEASURED, "c")}
 
 
@@ -160,7 +161,7 @@ class RunFolder:
 
     def clear_results(self) -> None:
         """Remove what an earlier training left, so that no result outlives its model."""
-        for name in ("model.safetensors", "metrics.json"):
+        for name in ("model.safetensors", "metrics.json", *(f"comparison/comparison.{kind}" for kind in _TABLES)):
             (self.path / name).unlink(missing_ok=True)
         self.clear_conversion()
 

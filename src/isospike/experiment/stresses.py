@@ -9,6 +9,7 @@ from isospike.data import add_gaussian_noise, add_input_noise, add_salt_and_pepp
 from isospike.errors import SimulationError
 from isospike.graph import SpikingGraph
 from isospike.graph.damage import drift_thresholds, flip_weight_bits
+from isospike.metrics import list_encoders
 from isospike.simulator import (
     DeadNeurons,
     DelayedSpikes,
@@ -69,10 +70,10 @@ def _on_run(make: Callable[[float, int], Fault]) -> Callable[[Scene, float, int]
 
 
 def _drop_from_encoder(scene: Scene, severity: float, seed: int) -> Scene:
-    if not scene.graph.neurons:
+    encoders = tuple(list_encoders(scene.graph))
+    if not encoders:
         raise SimulationError("encoder-drop: expected an encoder, got a graph without neurons")
-    encoder = scene.graph.neurons[0].name
-    return replace(scene, faults=(*scene.faults, DroppedSpikes(severity, seed, (encoder,))))
+    return replace(scene, faults=(*scene.faults, DroppedSpikes(severity, seed, encoders)))
 
 
 def _saturate(severity: float, _seed: int) -> Fault:

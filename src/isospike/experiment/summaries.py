@@ -11,7 +11,7 @@ from torch import Tensor
 from isospike.errors import RecipeError
 from isospike.experiment.tallies import Tally
 from isospike.graph import CountingNeuron, SpikingGraph
-from isospike.metrics import RunLogs, list_working_layers
+from isospike.metrics import RunLogs, list_encoders, list_encoding_layers, list_working_layers
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def collect_logs(graph: SpikingGraph, tallies: Sequence[Tally], batch_size: int,
         batch_size: images in each batch.
         counting: conventions.
     """
-    neurons = [neuron.name for neuron in graph.neurons[0 if counting.count_encoder else 1 :]]
+    left_out = [] if counting.count_encoder else list_encoders(graph)
+    neurons = [neuron.name for neuron in graph.neurons if neuron.name not in left_out]
     layers = list_working_layers(graph, classifier=counting.sops == "negative-spike")
     factor = _find_factor(graph) if counting.sops == "scatter-gather" else 1
 
@@ -91,8 +92,9 @@ def summarise_seeds(tallies: Sequence[Tally]) -> dict[str, Any]:
 def summarise_layers(graph: SpikingGraph, tallies: Sequence[Tally]) -> list[dict[str, Any]]:
     """For each layer: neurons, and cumulative means per image of positive and negative spikes and of SOPs, over steps.
 
-    The encoder's SOPs and the classifier's spikes are None: there are none. Where branches meet, the neurons belong to
-    the last of the layers that meet (the sum itself, if spikes reach it on a shortcut), and the others have none.
+    The SOPs of the encoder's layers and the classifier's spikes are None: there are none. Where branches meet, the
+    neurons belong to the last of the layers that meet (the sum itself, if spikes reach it on a shortcut), and the
+    others have none.
     """
 
     def mean(groups: list[Mapping[str, Tensor]], name: str) -> list[float]:
@@ -103,7 +105,7 @@ def summarise_layers(graph: SpikingGraph, tallies: Sequence[Tally]) -> list[dict
     rows = []
     owned = _find_neurons(graph)
     working = list_working_layers(graph)
-    for layer in [graph.synapses[0].name, *working]:
+    for layer in _list_layers(graph):
         neuron = owned.get(layer)
         rows.append(
             {
@@ -122,10 +124,15 @@ def _mean(sums: Tensor, of: Tally) -> Tensor:
     return sums.sum(0).double() / of.total
 
 
+def _list_layers(graph: SpikingGraph) -> list[str]:
+    """The encoder's layers, and those that operations are counted for, in the order of the graph."""
+    names = {*list_encoding_layers(graph), *list_working_layers(graph)}
+    return [node.name for node in graph if node.name in names]
+
+
 def _find_neurons(graph: SpikingGraph) -> dict[str, str]:
     """The neurons that each layer's current goes to, by the layer's name."""
-    layers = [graph.synapses[0].name, *list_working_layers(graph)]
-    order = {name: place for place, name in enumerate(layers)}
+    order = {name: place for place, name in enumerate(_list_layers(graph))}
     owned: dict[str, str] = {}
     for neuron in graph.neurons:
         waiting, found = list(neuron.inputs), []

@@ -155,11 +155,12 @@ def _add_up(node: Add, branches: Sequence[Interval]) -> Interval:
     gains = np.ones((len(branches), 1), dtype=np.int64) if node.gains is None else _widen(node.gains)
     if all(is_integer(each.low) for each in branches):
         _check_width(node, sum(abs(gain) * _float(each) for gain, each in zip(gains, branches, strict=True)))
-    ends = [(gain * each.low, gain * each.high) for gain, each in zip(gains, branches, strict=True)]
+    weighed = list(zip(gains, branches, strict=True))
+    ends = [(_multiply(gain, each.low), _multiply(gain, each.high)) for gain, each in weighed]
     return Interval(
         sum(np.minimum(*pair) for pair in ends),
         sum(np.maximum(*pair) for pair in ends),
-        sum(abs(gain) * each.magnitude for gain, each in zip(gains, branches, strict=True)),
+        sum(np.abs(_multiply(gain, each.magnitude)) for gain, each in weighed),
     )
 
 
@@ -180,10 +181,17 @@ def _propagate_weights(node: Convolution | Dense, interval: Interval) -> Interva
     if wide is np.int64 and is_integer(interval.low):
         _check_width(node, ((positive - negative) * size.astype(np.float64)).sum(1))
     return Interval(
-        (positive * low + negative * high).sum(1),
-        (positive * high + negative * low).sum(1),
-        ((positive - negative) * size).sum(1),
+        (_multiply(positive, low) + _multiply(negative, high)).sum(1),
+        (_multiply(positive, high) + _multiply(negative, low)).sum(1),
+        _multiply(positive - negative, size).sum(1),
     )
+
+
+def _multiply(weight: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """``weight * bound``, in which nothing times a bound of infinity is nothing."""
+    shape = np.broadcast_shapes(weight.shape, bound.shape)
+    product = np.zeros(shape, dtype=np.result_type(weight, bound))
+    return np.multiply(weight, bound, out=product, where=weight != 0)
 
 
 def _widen(array: np.ndarray) -> np.ndarray:

@@ -16,7 +16,16 @@ from isospike.metrics.footprint import Footprint, measure_footprint
 from isospike.metrics.latency import Settling, bound_latency, summarise_settling
 from isospike.metrics.logs import LOGS, RunLogs, read_logs, write_logs
 from isospike.metrics.neurobench import NeuroBench, measure_connection_sparsity
-from isospike.metrics.work import Reach, count_macs, list_working_layers, measure_macs, measure_reach
+from isospike.metrics.work import (
+    Reach,
+    count_macs,
+    list_encoders,
+    list_encoding_layers,
+    list_working_layers,
+    measure_macs,
+    measure_pixel_macs,
+    measure_reach,
+)
 
 __all__ = [
     "FLOAT32",
@@ -39,10 +48,13 @@ __all__ = [
     "count_bits",
     "count_macs",
     "describe",
+    "list_encoders",
+    "list_encoding_layers",
     "list_working_layers",
     "measure_connection_sparsity",
     "measure_footprint",
     "measure_macs",
+    "measure_pixel_macs",
     "measure_reach",
     "read_logs",
     "summarise_settling",

@@ -99,7 +99,7 @@ def bound_latency(graph: SpikingGraph) -> int | None:
             intervals[node.name] = Interval(low, high, np.maximum(abs(low), abs(high)))
         elif isinstance(node, CountingNeuron):
             most = _find_most(node, bound_potential(node, intervals[node.inputs[0]]))
-            intervals[node.name] = Interval(most * 0, most, most)
+            intervals[node.name] = Interval(np.zeros_like(most), most, most)
         else:
             add_interval(node, intervals, graph.shapes, graph.t_max or 1)
         limit = node.limit if isinstance(node, CountingNeuron | MaxPool) else None

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
 from isospike.errors import FileError
 from isospike.files import read_bytes, write_text
+
+_ROUNDING = 1e-5
+"""What float32 logs may be off by, relative to the numbers."""
 
 LOGS = ("accuracy", "spike_num", "spike_collect", "sop_num", "abs_spike", "sum_spike")
 
@@ -79,8 +83,12 @@ def read_logs(
         images: images in all; ``batch_size * batches`` by default.
 
     Raises:
-        FileError: no log there, a line that is no number, files of different lengths, steps that cannot be inferred.
+        FileError: no log there, a line that is no number, files of different lengths, steps that cannot be inferred;
+            arguments that are no whole numbers of at least 1.
     """
+    for name, number in {"batch_size": batch_size, "steps": steps, "images": images}.items():
+        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral) or number < 1):
+            raise FileError(f"read_logs: {name}: expected a whole number of at least 1, or None, got {number!r}")
     found = {name: _read_numbers(folder / f"{name}.txt") for name in LOGS if (folder / f"{name}.txt").is_file()}
     if not found:
         raise FileError(f"{folder}: expected at least one of {', '.join(f'{name}.txt' for name in LOGS)}, found none")
@@ -88,8 +96,11 @@ def read_logs(
     if len(set(lengths.values())) != 1:
         raise FileError(f"{folder}: the logs have different numbers of lines: {lengths}; they are not of one run")
     total = next(iter(lengths.values()))
-    steps = steps or _infer_steps(folder, found)
-    if total == 0 or total % steps:
+    if not total:
+        raise FileError(f"{folder}: expected a line for each batch and time step, got empty logs: simulate anew")
+    if steps is None:
+        steps = _infer_steps(folder, found)
+    if total % steps:
         raise FileError(f"{folder}: {total} lines are no whole number of batches of {steps} steps: give --steps")
     if images is None and batch_size is not None:
         images = batch_size * (total // steps)
@@ -118,14 +129,21 @@ def _is_number(text: str) -> bool:
 
 
 def _infer_steps(folder: Path, found: dict[str, np.ndarray]) -> int:
+    unknown = f"{folder}: the number of time steps cannot be inferred from these logs: give --steps"
     total, step = found.get("spike_num"), found.get("abs_spike")
     if total is None or step is None:
-        raise FileError(f"{folder}: the number of time steps cannot be inferred from these logs: give --steps")
+        raise FileError(unknown)
     starts = np.flatnonzero(total == step)
     # a silent beginning looks like a start too; the batches that follow one another evenly decide
     for candidate in (int(gap) for gap in starts[1:]):
-        if len(total) % candidate == 0 and np.isin(np.arange(0, len(total), candidate), starts).all():
-            running = step.reshape(-1, candidate).cumsum(1)
-            if np.array_equal(running, total.reshape(-1, candidate)):
-                return candidate
+        even = len(total) % candidate == 0 and np.isin(np.arange(0, len(total), candidate), starts).all()
+        if even and _add_up(step.reshape(-1, candidate), total.reshape(-1, candidate)):
+            return candidate
+    if not _add_up(step[None], total[None]):
+        raise FileError(unknown)
     return len(total)
+
+
+def _add_up(step: np.ndarray, total: np.ndarray) -> bool:
+    """Whether ``total`` (batches, steps) is the running sum of ``step``."""
+    return bool(np.allclose(step.cumsum(1), total, rtol=_ROUNDING, atol=0))

@@ -14,7 +14,7 @@ class NeuroBench:
 
     Attributes:
         effective_acs: accumulates: non-zero weights that are met by an input of -1 or 1, where a layer's inputs of a
-            step are all -1, 0 or 1.
+            step are all -1, 0 or 1; decided for each image by itself.
         effective_macs: the same of layers and steps with other inputs: pixels, counts above 1, average pools.
         dense: synapses of all layers, zeros included, times the steps.
         activation_sparsity: the share of zeros among the outputs of all neurons over all steps.

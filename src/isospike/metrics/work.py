@@ -9,15 +9,19 @@ from isospike.graph import (
     Activation,
     Add,
     AveragePool,
+    Concatenate,
     Convolution,
     Dense,
     Flatten,
     Input,
+    MaxPool,
     Node,
     Rectifier,
     SpikingGraph,
 )
 from isospike.graph.nodes import Spiking
+
+_FIRING = (*Spiking, Activation, Rectifier)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,8 @@ class Reach:
 
 def measure_reach(graph: SpikingGraph) -> list[Reach]:
     """The synapses that each spike reaches: kernel positions that exist for it (borders exact, strides too) times
-    output channels, zero weights included. At least one entry per layer that spikes reach, the encoder's left out; a
-    layer where branches meet has one for each of its sources.
+    output channels, zero weights included. At least one entry per layer that spikes reach; a layer where branches meet
+    has one for each of its sources, pixels among them perhaps.
 
     Pooling, flattening, sums and concatenations are passed through, and so are synapses whose currents enter others (a
     spike then reaches those of every current that it makes). A spike that reaches a sum through no synapses, as on an
@@ -56,26 +60,45 @@ def measure_reach(graph: SpikingGraph) -> list[Reach]:
 
 
 def list_working_layers(graph: SpikingGraph, classifier: bool = True) -> list[str]:
-    """The names of the layers that operations are counted for, in the order of the graph: synapses after the encoder's,
-    and the sums that spikes reach through no synapses; without ``classifier``, those that lead to a neuron."""
-    encoder = graph.synapses[0].name if graph.synapses else ""
+    """The names of the layers that operations are counted for, in the order of the graph: synapses that spikes reach,
+    and the sums that spikes reach through no synapses; without ``classifier``, those that lead to a neuron.
+
+    Synapses that pixels alone reach are the encoder's (:func:`list_encoding_layers`)."""
+    driven = find_driven(graph)
     names = []
     for node in graph:
-        bare = isinstance(node, Add) and any(_brings_spikes(graph, source) for source in node.inputs)
-        if (isinstance(node, Convolution | Dense) and node.name != encoder) or bare:
+        bare = isinstance(node, Add) and any(_brings_spikes(graph, source, driven) for source in node.inputs)
+        if (isinstance(node, Convolution | Dense) and driven.intersection(node.inputs)) or bare:
             names.append(node.name)
     hidden = names if classifier else _find_hidden(graph)
     return [name for name in names if name in hidden]
+
+
+def list_encoding_layers(graph: SpikingGraph) -> list[str]:
+    """The names of the encoder's synapses, in the order of the graph: those that pixels reach and no spikes.
+
+    One layer in most networks; several where branches begin at the pixels, or where no neuron is between two layers;
+    none where neurons, or max-pool trackers of a counting graph, sit on the pixels themselves. A max pool of pixels in
+    a rate-coded graph gives the same at every step, and fires nothing."""
+    driven = find_driven(graph)
+    return [node.name for node in graph.synapses if not driven.intersection(node.inputs)]
+
+
+def list_encoders(graph: SpikingGraph) -> list[str]:
+    """The names of the neurons and max-pool trackers that no spikes reach: what they fire is the image, encoded."""
+    driven = find_driven(graph)
+    return [node.name for node in graph.spiking if node.name in driven and not driven.intersection(node.inputs)]
 
 
 def count_macs(graph: SpikingGraph, classifier: bool = False) -> int:
     """Multiply-accumulates of one image through the ANN, from layer 2 to the last hidden layer, or to the classifier.
 
     ``out positions * kernel positions * in channels / groups * out channels``; as profilers do, kernel positions in the
-    padding count.
+    padding count. Those of pixels (:func:`measure_pixel_macs`) are the encoder's, and no part of this. In a captured
+    ANN a max pool counts as what it becomes in a counting graph, a tracker that fires.
     """
-    names = list_working_layers(graph, classifier)
-    return sum(macs for name, macs in measure_macs(graph).items() if name in names)
+    macs, pixels = measure_macs(graph), measure_pixel_macs(graph)
+    return sum(macs.get(name, 0) - pixels.get(name, 0) for name in list_working_layers(graph, classifier))
 
 
 def measure_macs(graph: SpikingGraph) -> dict[str, int]:
@@ -85,11 +108,64 @@ def measure_macs(graph: SpikingGraph) -> dict[str, int]:
     return {node.name: positions[node.name] * int(node.arrays["weight"].size) for node in graph.synapses}
 
 
+def measure_pixel_macs(graph: SpikingGraph) -> dict[str, int]:
+    """Those of :func:`measure_macs` that a spiking network has to do too, by layer; layers without any are left out.
+
+    They are of the input channels that pixels reach without passing a neuron or a max-pool tracker: all of the
+    encoder's, and, of a layer that takes pixels (or currents of pixels) beside spikes, those of the pixels' channels.
+    """
+    driven = find_driven(graph)
+    found: dict[str, int] = {}
+    reached: dict[str, np.ndarray] = {}
+    for node in graph:
+        if isinstance(node, Input):
+            reached[node.name] = np.ones(node.shape[0], dtype=bool)
+        elif _fires(graph, node) or (isinstance(node, MaxPool) and node.name in driven):
+            reached[node.name] = np.zeros(graph.shapes[node.name][0], dtype=bool)
+        else:
+            reached[node.name] = _spread_pixels(graph, node, [reached[name] for name in node.inputs])
+        if isinstance(node, Convolution | Dense) and reached[node.inputs[0]].any():
+            groups = node.groups if isinstance(node, Convolution) else 1
+            taps = int(np.prod(node.weight.shape[2:])) * (len(node.weight) // groups)
+            positions = int(np.prod(graph.shapes[node.name][1:]))
+            found[node.name] = positions * taps * int(reached[node.inputs[0]].sum())
+    return found
+
+
+def _spread_pixels(graph: SpikingGraph, node: Node, incoming: list[np.ndarray]) -> np.ndarray:
+    """Which channels (or features) of a node's signal pixels reach, bool, from those of its inputs."""
+    if isinstance(node, Concatenate):
+        return np.concatenate(incoming)
+    if isinstance(node, Add):
+        return np.logical_or.reduce(incoming)
+    if isinstance(node, Flatten):
+        return np.repeat(incoming[0], int(np.prod(graph.shapes[node.inputs[0]][1:])))
+    if isinstance(node, Convolution):
+        return np.repeat(incoming[0].reshape(node.groups, -1).any(1), len(node.weight) // node.groups)
+    if isinstance(node, Dense):
+        return np.full(len(node.weight), incoming[0].any())
+    return incoming[0]
+
+
+def _fires(graph: SpikingGraph, node: Node) -> bool:
+    """Whether what a node gives is spikes of its own whatever comes in, or in an ANN what becomes spikes."""
+    return isinstance(node, _FIRING) and not (isinstance(node, MaxPool) and graph.is_rate_coded)
+
+
+def find_driven(graph: SpikingGraph) -> set[str]:
+    """The nodes whose signals depend on spikes, their own ones included; the others depend on the pixels alone."""
+    driven: set[str] = set()
+    for node in graph:
+        if _fires(graph, node) or driven.intersection(node.inputs):
+            driven.add(node.name)
+    return driven
+
+
 def _find_hidden(graph: SpikingGraph) -> set[str]:
     """The nodes that lead to a neuron, or in an ANN to an activation."""
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        if isinstance(node, (*Spiking, Activation, Rectifier)) or node.name in found:
+        if isinstance(node, _FIRING) or node.name in found:
             found.update(node.inputs)
     return found
 
@@ -142,12 +218,12 @@ def _read_inputs(graph: SpikingGraph, node: Node, cover: _Cover) -> _Cover:
     return cover
 
 
-def _brings_spikes(graph: SpikingGraph, name: str) -> bool:
-    """Whether spikes (or pixels) come out of a node, perhaps pooled or joined, but through no synapses."""
+def _brings_spikes(graph: SpikingGraph, name: str, driven: set[str]) -> bool:
+    """Whether spikes come out of a node, perhaps pooled or joined, but through no synapses."""
     node = graph[name]
-    if isinstance(node, (*Spiking, Input)):
-        return True
-    return not isinstance(node, Convolution | Dense) and any(_brings_spikes(graph, each) for each in node.inputs)
+    if name not in driven or isinstance(node, Convolution | Dense):
+        return False
+    return isinstance(node, _FIRING) or any(_brings_spikes(graph, each, driven) for each in node.inputs)
 
 
 def _windows_over(length: int, windows: np.ndarray, node: Convolution | AveragePool, axis: int) -> np.ndarray:

@@ -1,13 +1,16 @@
 """What can go wrong in a spiking network while it runs; damage to stored numbers is in isospike.graph."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isospike.errors import SimulationError
+from isospike.simulator.checks import check_share, check_whole, is_whole, show
 
 _MOST_BITS = 63
+_SHARE = "a probability or a share"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Fault:
     """Something that goes wrong in :func:`isospike.simulate`.
 
     What is drawn is a function of the seed, the image's place, the step, the neuron and the spike
-    (:mod:`isospike.simulator.draws`), so the batch size changes nothing.
+    (:mod:`isospike.simulator.draws`), so the batch size changes nothing; and of how many faults of its kind come before
+    it in the list, so that two of one kind and seed draw apart.
     """
 
     @property
@@ -64,7 +68,7 @@ class SpikeFault(Fault):
         nodes: the names of the neurons and max-pool trackers whose spikes it befalls; None for all.
 
     Raises:
-        SimulationError: no probability.
+        SimulationError: no probability, a seed that is no whole number, no names.
     """
 
     probability: float
@@ -72,7 +76,14 @@ class SpikeFault(Fault):
     nodes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_share(type(self).__name__, self.probability)
+        name = type(self).__name__
+        check_share(name, self.probability, _SHARE)
+        check_whole(f"{name}: seed", self.seed)
+        named = isinstance(self.nodes, Collection) and all(isinstance(each, str) for each in self.nodes)
+        if self.nodes is not None and (isinstance(self.nodes, str) or not named):
+            raise SimulationError(
+                f"{name}: expected nodes=('conv1.neuron',), names, or None for all, got nodes={show(self.nodes)}"
+            )
 
     @property
     def is_harmless(self) -> bool:
@@ -102,8 +113,10 @@ class DelayedSpikes(SpikeFault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise SimulationError(f"DelayedSpikes: expected a delay of at least 1 step, got {self.steps}")
+        if not is_whole(self.steps) or self.steps < 1:
+            raise SimulationError(
+                f"DelayedSpikes: expected a delay of at least 1 step, as a whole number, got {show(self.steps)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -116,14 +129,15 @@ class NeuronFault(Fault):
         seed: of the choice; a larger share takes in the neurons of a smaller one.
 
     Raises:
-        SimulationError: no share.
+        SimulationError: no share, a seed that is no whole number.
     """
 
     share: float
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_share(type(self).__name__, self.share)
+        check_share(type(self).__name__, self.share, _SHARE)
+        check_whole(f"{type(self).__name__}: seed", self.seed)
 
     @property
     def is_harmless(self) -> bool:
@@ -145,7 +159,8 @@ class StuckNeurons(NeuronFault):
 @dataclass(frozen=True)
 class SaturatedMembranes(Fault):
     """Membranes, the classifier's too, that hold ``bits`` bits in two's complement: after each addition of a step's
-    current they are clamped to ``-2^(bits-1) .. 2^(bits-1) - 1``. Sums within a step are not.
+    current they are clamped to ``-2^(bits-1) .. 2^(bits-1) - 1``. Sums within a step are not. The classifier's bias is
+    part of its current in a rate-coded graph, and added to what is read in a counting one.
 
     Attributes:
         bits: 2 to 63.
@@ -159,15 +174,10 @@ class SaturatedMembranes(Fault):
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 2 <= self.bits <= _MOST_BITS:
             raise SimulationError(
-                f"SaturatedMembranes: expected 2 to {_MOST_BITS} bits, as a whole number, got {self.bits}"
+                f"SaturatedMembranes: expected 2 to {_MOST_BITS} bits, as a whole number, got {show(self.bits)}"
             )
 
     @property
     def ends(self) -> tuple[int, int]:
         """The lowest and the highest potential."""
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise SimulationError(f"{name}: expected a probability or a share from 0 to 1, got {share}")

@@ -23,6 +23,10 @@ class Potentials:
     count: Tensor
     heard: Tensor | None = None
 
+    def hear(self, spikes: Tensor) -> Tensor:
+        """Those of a layer's spikes, or of their sums, that the next layers get."""
+        return spikes if self.heard is None else spikes * self.heard
+
 
 @dataclass(frozen=True, eq=False)
 class FiringRule:
@@ -42,7 +46,8 @@ class FiringRule:
         return Potentials(membrane if self.ends is None else membrane.clamp_(*self.ends), blank)
 
     def fire(self, state: Potentials, current: Tensor) -> Tensor:
-        """One step: ``V += I``, the spikes s, ``V -= s * threshold``. A silenced neuron goes on, but is not heard."""
+        """One step: ``V += I``, the spikes s, ``V -= s * threshold``. Silenced neurons go on, and their spikes are in
+        s; :meth:`Potentials.hear` takes them out."""
         membrane = state.membrane.add_(current)
         if self.ends is not None:
             membrane.clamp_(*self.ends)
@@ -51,7 +56,7 @@ class FiringRule:
             spikes -= ((membrane < self.lower) & (state.count > 0)).to(membrane.dtype)
         membrane.addcmul_(spikes, self.threshold, value=-1)
         state.count += spikes
-        return spikes if state.heard is None else spikes * state.heard
+        return spikes
 
     def restart(self, state: Potentials) -> Potentials:
         """Begin anew, with those neurons silenced whose potential is not above the residual."""

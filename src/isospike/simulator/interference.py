@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isospike.errors import SimulationError
 from isospike.graph import CountingNeuron, IntegrateAndFire, MaxPool, Node, SpikingGraph
+from isospike.simulator.checks import show
 from isospike.simulator.draws import draw_uniform, make_key
 from isospike.simulator.faults import (
     DeadNeurons,
@@ -19,9 +20,12 @@ from isospike.simulator.faults import (
     NeuronFault,
     SaturatedMembranes,
     SpikeFault,
+    StuckNeurons,
 )
+from isospike.simulator.recording import sum_magnitudes
 
 _KINDS = (DroppedSpikes, DuplicatedSpikes, DelayedSpikes)
+_OTHERS = (DeadNeurons, StuckNeurons, SaturatedMembranes)
 _NEURON_STREAM = 101
 
 
@@ -29,8 +33,15 @@ def check_faults(graph: SpikingGraph, faults: Sequence[Fault]) -> tuple[Fault, .
     """The faults that do something.
 
     Raises:
-        SimulationError: a fault of spikes that nobody fires, or of integers in a graph of floats.
+        SimulationError: what is no list of faults, a fault of spikes that nobody fires, or of integers in a graph of
+            floats.
     """
+    if isinstance(faults, str) or not isinstance(faults, Sequence):
+        raise SimulationError(f"faults: expected a list, such as [DroppedSpikes(0.1)], got {show(faults)}")
+    for fault in faults:
+        if not isinstance(fault, (*_KINDS, *_OTHERS)):
+            kinds = ", ".join(kind.__name__ for kind in (*_KINDS, *_OTHERS))
+            raise SimulationError(f"faults: expected some of {kinds} (isospike.simulator), got {show(fault)}")
     spiking = [node.name for node in graph.spiking]
     for fault in faults:
         if isinstance(fault, SpikeFault) and fault.nodes is not None and not set(spiking).issuperset(fault.nodes):
@@ -70,13 +81,18 @@ def loosen(graph: SpikingGraph, faults: Sequence[Fault]) -> SpikingGraph:
     return replace(graph, nodes=tuple(free(node) for node in graph))
 
 
-def choose_neurons(share: float, seed: int, layer: int, shape: tuple[int, ...]) -> Tensor:
-    """``round(share * neurons)`` of the neurons of a layer, bool of its shape."""
+def choose_neurons(share: float, seed: int, layer: int, shape: tuple[int, ...], number: int = 0) -> Tensor:
+    """``round(share * neurons)`` of the neurons of a layer, bool of its shape; others for each ``number``."""
     size = int(torch.Size(shape).numel())
-    draws = draw_uniform(make_key(_NEURON_STREAM, seed, layer), torch.arange(size))
+    draws = draw_uniform(make_key(_NEURON_STREAM, seed, layer, *_set_apart(number)), torch.arange(size))
     chosen = torch.zeros(size, dtype=torch.bool)
     chosen[draws.argsort(stable=True)[: round(share * size)]] = True
     return chosen.view(shape)
+
+
+def _set_apart(number: int) -> tuple[int, ...]:
+    """What the key of the first fault of a kind (number 0), the second and so on ends in: nothing for the first."""
+    return (number,) if number else ()
 
 
 class Interference:
@@ -94,15 +110,19 @@ class Interference:
         self.images = images.to(device)
         self.step = -1
         self.order = {node.name: place for place, node in enumerate(graph.spiking)}
-        self.spike_faults = [fault for fault in faults if isinstance(fault, SpikeFault)]
+        self.spike_faults: list[tuple[SpikeFault, int]] = []
         self.forced: dict[str, list[tuple[Tensor, int]]] = {}
         self.late: dict[tuple[str, int], list[Tensor | None]] = {}
         self.stuck = False
-        for fault in faults:
-            if isinstance(fault, NeuronFault):
+        for place, fault in enumerate(faults):
+            number = sum(type(other) is type(fault) for other in faults[:place])
+            if isinstance(fault, SpikeFault):
+                self.spike_faults.append((fault, number))
+            elif isinstance(fault, NeuronFault):
                 value = 0 if isinstance(fault, DeadNeurons) else 1
                 for node in graph.neurons:
-                    chosen = choose_neurons(fault.share, fault.seed, self.order[node.name], graph.shapes[node.name])
+                    layer, shape = self.order[node.name], graph.shapes[node.name]
+                    chosen = choose_neurons(fault.share, fault.seed, layer, shape, number)
                     self.forced.setdefault(node.name, []).append((chosen.to(device), value))
                     self.stuck = self.stuck or (value == 1 and bool(chosen.any()))
 
@@ -127,23 +147,32 @@ class Interference:
             spikes = torch.where(chosen, spikes.new_tensor(value), spikes)
         return spikes
 
-    def deliver(self, node: Node, spikes: Tensor | None, running: Tensor) -> Tensor | None:
-        """What arrives in this step of the spikes (running images, ...) fired in it and before; None for nothing.
+    def deliver(self, node: Node, spikes: Tensor | None, running: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What arrives in this step of the spikes (running images, channels, ...) fired in it and before.
 
         Args:
             node: that fired them.
             spikes: None where there are none.
             running: the places of the running images in the batch.
+
+        Returns:
+            The sum of the spikes that arrive, and their magnitudes summed over channels, float64 (running images, ...):
+            a late +1 and a -1 in time, of one neuron, come to nothing but are two spikes. None for nothing.
         """
-        for number, fault in enumerate(self.spike_faults):
+        met: Tensor | None = None
+        for place, (fault, number) in enumerate(self.spike_faults):
             if fault.nodes is not None and node.name not in fault.nodes:
                 continue
-            hit = None if spikes is None else self._choose(fault, node, spikes, running)
+            hit = None if spikes is None else self._choose(fault, number, node, spikes, running)
             if isinstance(fault, DelayedSpikes):
-                spikes = self._postpone(fault, (node.name, number), spikes, hit)
+                spikes, more = self._postpone(fault, (node.name, place), spikes, hit)
+                if more is not None:
+                    met = more if met is None else met + more
             elif spikes is not None and hit is not None:
                 spikes = spikes - hit if isinstance(fault, DroppedSpikes) else spikes + hit
-        return spikes
+        if spikes is None:
+            return None, None
+        return spikes, sum_magnitudes(spikes) if met is None else sum_magnitudes(spikes) + met
 
     def find_pending(self, node: Node) -> Tensor | None:
         """Whether spikes of a node are still on their way, bool (running images,); None for no image."""
@@ -160,14 +189,15 @@ class Interference:
         for waiting in self.late.values():
             waiting[:] = [None if spikes is None else spikes[running] for spikes in waiting]
 
-    def _choose(self, fault: SpikeFault, node: Node, spikes: Tensor, running: Tensor) -> Tensor:
-        """The spikes that the fault befalls, signed, of the shape of ``spikes``: one draw for each spike."""
+    def _choose(self, fault: SpikeFault, number: int, node: Node, spikes: Tensor, running: Tensor) -> Tensor:
+        """The spikes that the fault befalls, signed, of the shape of ``spikes``: one draw for each spike. ``number``
+        faults of its kind come before it."""
         flat = spikes.flatten(1)
         hit = torch.zeros_like(flat)
         rows, neurons = flat.nonzero(as_tuple=True)
         images = self.images[running.to(flat.device)]
-        kind = _KINDS.index(type(fault))
-        key = make_key(kind, fault.seed, self.order[node.name], self.step)
+        kind = next(place for place, each in enumerate(_KINDS) if isinstance(fault, each))
+        key = make_key(kind, fault.seed, self.order[node.name], self.step, *_set_apart(number))
         copy = 0
         while len(rows):
             draws = draw_uniform(key, images[rows], neurons, torch.full_like(rows, copy))
@@ -180,13 +210,15 @@ class Interference:
 
     def _postpone(
         self, fault: DelayedSpikes, place: tuple[str, int], spikes: Tensor | None, hit: Tensor | None
-    ) -> Tensor | None:
-        """The spikes that are in time, and those whose delay is over."""
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The spikes that are in time and those whose delay is over, as one sum; and what their magnitudes, summed over
+        channels, have more than the sum's, None for nothing."""
         waiting = self.late.setdefault(place, [None] * fault.steps)
         due = waiting.pop(0)
         waiting.append(hit if hit is not None and bool(hit.any()) else None)
         if spikes is not None and hit is not None:
             spikes = spikes - hit
-        if due is None:
-            return spikes
-        return due if spikes is None else spikes + due
+        if due is None or spikes is None:
+            return (spikes if due is None else due), None
+        both = spikes + due
+        return both, sum_magnitudes(spikes) + sum_magnitudes(due) - sum_magnitudes(both)

@@ -19,7 +19,7 @@ from isospike.graph import (
     Readout,
     SpikingGraph,
 )
-from isospike.metrics import list_working_layers, measure_reach
+from isospike.metrics import list_encoders, list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_rate_dtype, per_channel, to_tensor
 from isospike.simulator.faults import Fault, Losses
 from isospike.simulator.integrate_and_fire import FiringRule, Potentials, lay_out, make_rule
@@ -40,7 +40,7 @@ class RateNetwork:
             graph needs it to be exact.
         device: where to run.
         delayed: whether spikes fired in a step arrive in the next one, layer by layer.
-        drop: probability that a spike of the encoder gets lost.
+        drop: probability that a spike of an encoder gets lost.
         faults: what else goes wrong.
 
     Attributes:
@@ -78,7 +78,8 @@ class RateNetwork:
             if not isinstance(node, Input | IntegrateAndFire | MaxPool | Readout):
                 self.currents[node.name] = _make_current(node, dimensions, self.dtype, device)
         self.offset = per_channel(to_tensor(graph.input.offset, self.dtype, device), 4)
-        self.bias = to_tensor(graph.readout.bias, torch.float64, device)
+        self.bias = to_tensor(graph.readout.bias, self.dtype if graph.is_integer else torch.float64, device)
+        self.encoders = frozenset(list_encoders(graph))
         self.reach: dict[str, list[tuple[str, Tensor]]] = {}
         for reach in measure_reach(graph):
             synapses = to_tensor(reach.synapses, torch.float64, device)
@@ -131,10 +132,10 @@ class RateNetwork:
         return signals
 
     def _read(self, potential: Tensor, steps: int) -> Tensor:
-        """The logits after some steps: integers, or means over time."""
+        """The logits after some steps: integers, in which the bias is already, or means over time."""
         readout = self.graph.readout
         if self.graph.is_integer:
-            return potential + steps * self.bias
+            return potential
         return (potential / steps + self.bias) * readout.scale
 
     def _advance(self, step: int, state: "_State", recorder: Recorder) -> None:
@@ -145,13 +146,14 @@ class RateNetwork:
         for node in self.graph:
             if isinstance(node, Readout):
                 state.sums[node.name] += signals[node.inputs[0]]
+                if self.graph.is_integer:  # there the bias is a current like any other
+                    state.sums[node.name] += self.bias
                 if state.interference is not None:
                     state.interference.clamp(state.sums[node.name])
             elif node.name in self.constant:
                 continue
             elif isinstance(node, IntegrateAndFire):
-                spikes = self.rules[node.name].fire(state.potentials[node.name], signals[node.inputs[0]])
-                spikes = state.force(node, spikes)
+                spikes = state.fire(node, self.rules[node.name], signals[node.inputs[0]])
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
             elif isinstance(node, MaxPool):
                 state.sums[node.name] += signals[node.inputs[0]]
@@ -165,16 +167,17 @@ class RateNetwork:
     def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor:
         """Record the spikes and give those that arrive in this step."""
         magnitude = recorder.record_spikes(step, state.images, node.name, spikes)
-        if self.drop and node is self.graph.neurons[0]:
+        if self.drop and node.name in self.encoders:
             spikes = state.losses.drop(spikes, state.images)
             magnitude = sum_magnitudes(spikes)
         if state.interference is not None:
-            arriving = state.interference.deliver(node, spikes, state.images)
+            arriving, reached = state.interference.deliver(node, spikes, state.images)
             spikes = torch.zeros_like(spikes) if arriving is None else arriving
-            magnitude = sum_magnitudes(spikes)
+            magnitude = torch.zeros_like(magnitude) if reached is None else reached
         if self.delayed:
-            spikes, state.in_flight[node.name] = state.in_flight.get(node.name, torch.zeros_like(spikes)), spikes
-            magnitude = sum_magnitudes(spikes)
+            sent, nothing = (spikes, magnitude), (torch.zeros_like(spikes), torch.zeros_like(magnitude))
+            spikes, magnitude = state.in_flight.get(node.name, nothing)
+            state.in_flight[node.name] = sent
         for layer, synapses in self.reach.get(node.name, ()):
             recorder.record_work(step, state.images, layer, magnitude, synapses)
         return spikes
@@ -208,27 +211,28 @@ class _State:
         for name, rule in network.rules.items():
             self.potentials[name] = rule.restart(self.potentials[name])
 
-    def force(self, node: Node, spikes: Tensor) -> Tensor:
-        """The spikes with those of dead and stuck neurons; their counts are of what they fire."""
+    def fire(self, node: IntegrateAndFire, rule: FiringRule, current: Tensor) -> Tensor:
+        """The spikes that neurons send: those of dead and stuck ones are forced, silenced or not, and their own counts
+        are of what they were forced to."""
+        potentials = self.potentials[node.name]
+        spikes = rule.fire(potentials, current)
         if self.interference is None:
-            return spikes
-        forced = self.interference.fire(node, spikes)
-        self.potentials[node.name].count += forced - spikes
-        return forced
+            return potentials.hear(spikes)
+        potentials.count += self.interference.fire(node, spikes) - spikes
+        sent = self.interference.fire(node, potentials.hear(spikes))
+        self.emitted[node.name] = self.emitted.get(node.name, 0) + sent
+        return sent
 
     def read_counts(self) -> dict[str, Tensor]:
-        """Net spikes by node, int64 (batch, ...): of neurons, as far as they are heard, and of max-pool trackers."""
-        counts = {
-            name: each.count if each.heard is None else each.count * each.heard
-            for name, each in self.potentials.items()
-        }
+        """Net spikes by node, int64 (batch, ...): of neurons, as far as they are sent, and of max-pool trackers."""
+        counts = {name: each.hear(each.count) for name, each in self.potentials.items()}
         counts.update(self.emitted)
         return {name: counts[name].to("cpu", torch.int64) for name in self.spiking if name in counts}
 
     def _clear(self, network: RateNetwork) -> None:
         self.sums: dict[str, Tensor] = {}
         self.emitted: dict[str, Tensor] = {}
-        self.in_flight: dict[str, Tensor] = {}
+        self.in_flight: dict[str, tuple[Tensor, Tensor]] = {}  # spikes, and their magnitudes over channels
         graph = network.graph
 
         def blank(name: str) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from isospike.graph import Node, SpikingGraph
 from isospike.graph.nodes import Synapses
 from isospike.metrics import NeuroBench, measure_connection_sparsity, measure_footprint
+from isospike.simulator.checks import check_device, check_share, check_whole
 from isospike.simulator.linear import make_linear
 from isospike.simulator.rate_loop import RateNetwork
 from isospike.simulator.time_loop import PROPAGATIONS, _check_images, _check_steps, _Network
@@ -30,6 +31,9 @@ def measure_neurobench(
     """Simulate images in PyTorch and count as NeuroBench does: at each layer and step, non-zero inputs times non-zero
     weights. Currents of pixels that a rate-coded graph is given at every step count at every step.
 
+    Whether operations are accumulates is decided for each image by itself, as NeuroBench does with batches of one image
+    (it looks at the whole batch): so no image's counts depend on the others.
+
     Args:
         graph: a converted graph.
         images: such as the network takes.
@@ -37,13 +41,16 @@ def measure_neurobench(
         propagation, encoder_drop, seed, batch_size, device: as of :func:`isospike.simulate`.
 
     Raises:
-        SimulationError: images of the wrong shape or type, more steps than T_max.
+        SimulationError: images of the wrong shape or type, more steps than T_max, unknown options.
+        DeviceError: a device that is not there.
     """
     steps = _check_steps(graph, steps)
     _check_images(graph, images)
+    batch_size, seed = check_whole("batch_size", batch_size, 1), check_whole("seed", seed)
+    check_share("noise.encoder_drop", encoder_drop, "a probability")
     tap = _Tap(graph, steps)
     kind = _TappedRates if graph.is_rate_coded else _TappedCounts
-    network = kind(graph, "auto", torch.device(device), propagation == PROPAGATIONS[1], encoder_drop)
+    network = kind(graph, "auto", check_device(device), propagation == PROPAGATIONS[1], encoder_drop)
     network.attach(tap)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
@@ -67,13 +74,18 @@ class _Tap:
 
         def counted(signal: Tensor) -> Tensor:
             if signal.numel():
-                present = (signal != 0).sum(0, dtype=torch.int64).to("cpu", torch.float64)
-                place = name, bool((signal.abs() <= 1).all() and (signal == signal.round()).all())
-                known = self.inputs.get(place)
-                self.inputs[place] = present if known is None else known + present
+                unit = ((signal.abs() <= 1) & (signal == signal.round())).flatten(1).all(1)
+                for kind, some in ((True, unit), (False, ~unit)):
+                    if bool(some.any()):
+                        self._add_inputs((name, kind), signal[some])
             return current(signal)
 
         return counted
+
+    def _add_inputs(self, place: tuple[str, bool], signal: Tensor) -> None:
+        present = (signal != 0).sum(0, dtype=torch.int64).to("cpu", torch.float64)
+        known = self.inputs.get(place)
+        self.inputs[place] = present if known is None else known + present
 
     def add_spikes(self, node: Node, spikes: Tensor) -> None:
         """Count the outputs of a layer of neurons that are not zero."""

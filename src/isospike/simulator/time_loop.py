@@ -20,8 +20,9 @@ from isospike.graph import (
     bound_membranes,
 )
 from isospike.graph.nodes import is_integer
-from isospike.metrics import list_working_layers, measure_reach
+from isospike.metrics import list_encoders, list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
+from isospike.simulator.checks import check_device, check_share, check_whole, is_whole, show
 from isospike.simulator.faults import Fault, Losses
 from isospike.simulator.interference import Interference, check_faults, loosen
 from isospike.simulator.linear import make_joint, make_linear
@@ -70,8 +71,8 @@ def simulate(
             rounding where weights are floats.
         propagation: "within-step" (spikes pass through all layers within the step) or "layer-per-step".
         keep_counts: whether the counts at the end are kept.
-        encoder_drop: probability that a spike of the encoder is lost on its way: fired, but never received. With any
-            lost, the counts after the encoder are no longer the quantised ANN's.
+        encoder_drop: probability that a spike of an encoder (:func:`isospike.metrics.list_encoders`) is lost on its
+            way: fired, but never received. With any lost, the counts after it are no longer the quantised ANN's.
         faults: what goes wrong (:mod:`isospike.simulator.faults`), with seeds of their own; they run in PyTorch. With
             any of them, "settled" only says that nothing will change any more.
         seed: of the spikes that are lost; with the batch size it determines them.
@@ -83,25 +84,23 @@ def simulate(
 
     Raises:
         SimulationError: images of the wrong shape or type, no images, more steps than T_max, unknown options.
+        DeviceError: a device that is not there.
     """
     steps = _check_steps(graph, steps)
     _check_images(graph, images)
-    if propagation not in PROPAGATIONS or batch_size < 1:
-        raise SimulationError(
-            f"propagation and batch_size: expected one of {', '.join(PROPAGATIONS)} and at least 1, got "
-            f"{propagation!r}, {batch_size}"
-        )
-    if not 0 <= encoder_drop <= 1:
-        raise SimulationError(f"noise.encoder_drop: expected a probability from 0 to 1, got {encoder_drop}")
-    faults = check_faults(graph, faults)
-    options = {"dtype": dtype, "device": device, "propagation": propagation, "encoder_drop": encoder_drop}
+    if propagation not in PROPAGATIONS:
+        raise SimulationError(f"propagation: expected one of {', '.join(PROPAGATIONS)}, got {show(propagation)}")
+    batch_size, seed = check_whole("batch_size", batch_size, 1), check_whole("seed", seed)
+    check_share("noise.encoder_drop", encoder_drop, "a probability")
+    faults, place = check_faults(graph, faults), check_device(device)
+    options = {"dtype": dtype, "device": str(place), "propagation": propagation, "encoder_drop": encoder_drop}
     options["faults"] = faults
     if native := prepare_engine(engine, graph, steps, **options):
         return run_engine(native, images, batch_size, keep_counts, on_batch)
     kind = RateNetwork if graph.is_rate_coded else _Network
     if faults:  # bounds of fewer steps are tighter, and may allow a faster type
         graph = replace(graph, t_max=steps)
-    network = kind(graph, dtype, torch.device(device), propagation == "layer-per-step", encoder_drop, faults)
+    network = kind(graph, dtype, place, propagation == "layer-per-step", encoder_drop, faults)
     parts, done = [], 0
     with torch.inference_mode():
         for batch in images.split(batch_size):
@@ -143,6 +142,7 @@ class _Network:
                 self.linear[node.name] = make_linear(node, self.dtype, device)
         self.offset = per_channel(to_tensor(graph.input.offset, self.dtype, device), 4)
         self.bias = to_tensor(graph.readout.bias, self.dtype, device)
+        self.encoders = frozenset(list_encoders(graph))
         self.reach: dict[str, list[tuple[str, Tensor]]] = {}
         for reach in measure_reach(graph):
             synapses = to_tensor(reach.synapses, torch.float64, device)
@@ -198,9 +198,9 @@ class _Network:
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
                 if self.delayed:
                     settled &= ~spikes.flatten(1).any(1)
-                    flying = state.in_flight.get(node.name)  # a fault may have held them back until now
+                    flying = state.work_in_flight.get(node.name)  # a fault may have held them back until now
                     if flying is not None:
-                        settled &= ~flying.flatten(1).any(1)
+                        settled &= ~flying.reshape(len(flying), -1).any(1)
                 settled &= state.find_calm(node)
             elif isinstance(node, Readout):
                 state.add(node, incoming)
@@ -240,23 +240,18 @@ class _Network:
         magnitude = None
         if sent is not None:
             magnitude = recorder.record_spikes(step, state.images, node.name, sent)
-            if self.drop and node is self.graph.neurons[0]:
+            if self.drop and node.name in self.encoders:
                 sent = state.losses.drop(sent, state.images)
                 magnitude = sum_magnitudes(sent)
         if state.interference is not None:
-            sent = state.interference.deliver(node, sent, state.images)
-            magnitude = None if sent is None else sum_magnitudes(sent)
-        arriving = sent
+            sent, magnitude = state.interference.deliver(node, sent, state.images)
         if self.delayed:
-            arriving = state.in_flight.pop(node.name, None)
-            magnitude = None if arriving is None else sum_magnitudes(arriving)
-            if sent is not None:
-                state.in_flight[node.name] = sent
-        if arriving is None or magnitude is None:
+            sent, magnitude = state.hold(node.name, sent, magnitude)
+        if sent is None or magnitude is None:
             return None
         for layer, synapses in self.reach.get(node.name, ()):
             recorder.record_work(step, state.images, layer, magnitude, synapses)
-        return arriving
+        return sent
 
     def _read(self, membrane: Tensor, node: Readout) -> Tensor:
         logits = membrane + self.bias
@@ -264,7 +259,8 @@ class _Network:
 
 
 class _State:
-    """Membranes (or pooled inputs), counts and spikes in flight of the images that are still running."""
+    """Membranes (or pooled inputs), counts, and spikes in flight (and their magnitudes, summed over channels) of the
+    images that are still running."""
 
     def __init__(
         self, graph: SpikingGraph, batch: int, dtype: torch.dtype, device: torch.device, keep_counts: bool
@@ -273,6 +269,7 @@ class _State:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Tensor] = {}
         self.in_flight: dict[str, Tensor] = {}
+        self.work_in_flight: dict[str, Tensor] = {}
         self.final_counts: dict[str, Tensor] = {}
         self.pools = {node.name for node in graph if isinstance(node, MaxPool)}
         self.losses = Losses(0.0, batch, torch.Generator())
@@ -304,6 +301,13 @@ class _State:
         if self.interference is not None and node.name not in self.pools:
             self.interference.clamp(self.sums[node.name])
 
+    def hold(self, name: str, sent: Tensor | None, magnitude: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """Keep what a node sends, with its magnitude, for the next step, and give what was kept for this one."""
+        arriving = self.in_flight.pop(name, None), self.work_in_flight.pop(name, None)
+        if sent is not None and magnitude is not None:
+            self.in_flight[name], self.work_in_flight[name] = sent, magnitude
+        return arriving
+
     def find_calm(self, node: Node) -> Tensor:
         """Whether no fault will still make something of a node's spikes, bool (running images,) or for all."""
         if self.interference is None:
@@ -318,7 +322,7 @@ class _State:
         stopped = ~running
         for name, final in self.final_counts.items():
             final[self.images[stopped.cpu()]] = self.counts[name][stopped].to("cpu", torch.int64)
-        for group in (self.sums, self.counts, self.in_flight):
+        for group in (self.sums, self.counts, self.in_flight, self.work_in_flight):
             for name, tensor in group.items():
                 group[name] = tensor[running]
         if self.interference is not None:
@@ -330,19 +334,24 @@ def _check_steps(graph: SpikingGraph, steps: int | None) -> int:
     if graph.t_max is None:
         raise SimulationError("simulate: expected a spiking graph, got a captured ANN: convert it first")
     steps = graph.t_max if steps is None else steps
-    if not 1 <= steps <= graph.t_max:
+    if not is_whole(steps) or not 1 <= steps <= graph.t_max:
         raise SimulationError(
-            f"steps: expected 1 to T_max = {graph.t_max}, got {steps}: membranes are only bounded up to T_max; convert "
-            "with a larger t_max"
+            f"steps: expected 1 to T_max = {graph.t_max}, got {show(steps)}: membranes are only bounded up to T_max; "
+            "convert with a larger t_max"
         )
-    return steps
+    return int(steps)
 
 
 def _check_images(graph: SpikingGraph, images: Tensor) -> None:
     expected = graph.input.shape
+    kind = "float" if graph.input.floats else "uint8"
+    if not isinstance(images, Tensor):
+        raise SimulationError(
+            f"images: expected a tensor of {kind} (batch, {', '.join(map(str, expected))}), got a "
+            f"{type(images).__name__}: use torch.from_numpy"
+        )
     fits = images.is_floating_point() if graph.input.floats else images.dtype is torch.uint8
     if not fits or images.dim() != 4 or tuple(images.shape[1:]) != expected or not len(images):
-        kind = "float" if graph.input.floats else "uint8"
         raise SimulationError(
             f"images: expected {kind} (batch, {', '.join(map(str, expected))}) with at least one image, got "
             f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
