@@ -99,6 +99,10 @@ def write_tables() -> None:
 def publish(folder: Path, name: str | None) -> None:
     """Copy what is published of a run."""
     metrics = read_json(folder / "metrics.json")
+    if not any((folder / "figures").glob("*.svg")):
+        raise FileError(
+            f"{folder / 'figures'}: expected the figures of the run, got none: run 'isospike figures {folder}'"
+        )
     target = RESULTS / (name or metrics["recipe"])
     target.mkdir(parents=True, exist_ok=True)
     for file in ("recipe.toml", "metrics.json"):

@@ -327,6 +327,15 @@ def test_noise_is_on_the_images_of_every_command(own: Path, tmp_path: Path) -> N
     assert material.noise.input == 3.9
 
 
+def test_another_method_takes_along_what_was_made_of_the_old_network(own: Path, tmp_path: Path) -> None:
+    assert run(command(own, tmp_path, "negative-spike", "weights.pt", "--set", "t_max=200")) == 0
+    (tmp_path / "robustness.json").write_text("{}")
+    assert run(command(own, tmp_path, "negative-spike", "weights.pt", "--set", "t_max=200")) == 0
+    assert (tmp_path / "robustness.json").is_file()
+    assert run(command(own, tmp_path, "counting", "weights.pt", "--set", "t_max=200")) == 0
+    assert not (tmp_path / "robustness.json").exists() and (tmp_path / "snn.safetensors").is_file()
+
+
 def test_noise_is_drawn_anew_for_each_seed(own: Path, tmp_path: Path) -> None:
     assert run(command(own, tmp_path, "negative-spike", "weights.pt", "--set", "t_max=200")) == 0
     options = ["--set", "noise.input=3.9", "--set", "noise.seeds=3", "--limit", "100"]

@@ -88,6 +88,44 @@ def test_what_was_made_under_other_conditions_is_stale(folder: Path, tmp_path: P
     assert sample.conditions["simulation"]["propagation"] == "layer-per-step"
 
 
+def test_conditions_are_those_of_the_metrics_not_of_a_later_command(folder: Path, tmp_path: Path) -> None:
+    """``evaluate`` notes its noise in the recipe; the simulation that the page shows had none."""
+    assert run(["evaluate", "--out", str(folder), "--limit", "60", "--set", "noise.input=3.0"]) == 0
+    before = read_confusion(folder)
+    (folder / "confusion.json").unlink()
+    assert run(["report", str(folder), "--limit", "60", "-o", str(tmp_path / "report.html")]) == 0
+    after = read_confusion(folder)
+    assert before is not None and after is not None
+    assert after.matrices == before.matrices
+    assert after.conditions["noise"]["input"] == 0
+
+
+def test_what_is_counted_makes_nothing_stale(folder: Path, tmp_path: Path) -> None:
+    before = (folder / "confusion.json").stat().st_mtime_ns
+    options = ["--limit", "60", "--count-encoder", "--sops", "negative-spike"]
+    assert run(["simulate", "--out", str(folder), *options]) == 0
+    assert run(["report", str(folder), "--limit", "60", "-o", str(tmp_path / "report.html")]) == 0
+    assert (folder / "confusion.json").stat().st_mtime_ns == before
+
+
+def test_a_conversion_by_another_method_takes_along_what_was_made_of_the_old_network(folder: Path) -> None:
+    assert run(["convert", "--out", str(folder), "--set", "convert.t_max=64"]) == 0
+    assert (folder / "sample.json").is_file()  # the same method
+    assert run(["convert", "--out", str(folder), "--set", "convert.method=negative-spike"]) == 0
+    left = {path.name for path in folder.iterdir()}
+    assert "snn.safetensors" in left and not left & {"sample.json", "confusion.json"}
+    assert not list((folder / "figures").iterdir()) and not list((folder / "logs").iterdir())
+
+
+def test_damaged_conditions_are_named(folder: Path, fail: Fail) -> None:
+    path = folder / "metrics.json"
+    for simulation in ([1], {"propagation": "sideways"}, {"steps": 0}):
+        metrics = json.loads(path.read_text())
+        path.write_text(json.dumps({**metrics, "simulation": simulation}))
+        (folder / "confusion.json").unlink(missing_ok=True)
+        assert "metrics.json" in fail("report", folder)
+
+
 def test_a_new_training_takes_along_what_was_made_of_the_old_network(folder: Path) -> None:
     (folder / "robustness.json").write_text("{}")
     (folder / "comparison").mkdir()

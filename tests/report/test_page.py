@@ -65,48 +65,6 @@ def test_the_headline_is_that_of_the_metrics(make_run: MakeRun, tmp_path: Path) 
     assert {0.99, 0.9905, 43776.0, 117.5} <= set(found.values)
 
 
-def test_differing_tensors_are_no_equality(make_run: MakeRun, tmp_path: Path) -> None:
-    """A flipped sign of the classifier changes no count, and is a proof that failed all the same."""
-    folder = make_run("one", verify={**VERIFY, "differing_tensors": ["classifier"]})
-    text = make_page(tmp_path, folder).read_section("headline")
-    assert "not equal stored tensors differ: classifier" in text
-    assert "T = 7 on all" not in text
-
-
-def test_steps_before_those_that_count_are_named(make_run: MakeRun, tmp_path: Path) -> None:
-    snn = {"accuracy": [0.5, 0.99], "spikes_per_image": [1.0, 2.0], "sops_per_image": [1.0, 2.0]}
-    rated = make_run(
-        "srp", recipe="srp", steps=2, snn={**snn, "settled": None, "tau": 4}, loss={"agreement": [0.5, 1.0]}
-    )
-    other = make_run("qcfs", recipe="qcfs", steps=2, snn={**snn, "settled": None, "tau": 0})
-    found = make_page(tmp_path, rated, other)
-    assert "T = 2 (6 in all)" in found.read_section("headline")
-    assert "srp (+4 steps before)" in found.read_section("accuracy")
-    assert "qcfs (+" not in found.read_section("accuracy")
-
-
-def test_other_conventions_are_named_and_not_compared_with_macs(make_run: MakeRun, tmp_path: Path) -> None:
-    simulation = {"steps": 4, "propagation": "within-step", "sops": "scatter-gather", "count_encoder": True}
-    text = make_page(tmp_path, make_run("one", simulation=simulation)).read_section("headline")
-    assert "counted as the scatter-gather paper does" in text and "× the ANN's" not in text
-    # by hand: 120 spikes of 576 + 128 neurons
-    assert "0.17 per neuron of layers 1 to the last hidden one" in text
-
-
-def test_no_share_of_silence_where_neurons_fire_several_spikes(make_run: MakeRun, tmp_path: Path) -> None:
-    page = make_page(tmp_path, make_run("one", method="scatter-gather"))
-    assert "sparsity" in page.read_section("layers")
-    shares = [text for _, text in page.find("tr") if text.startswith("conv1")]
-    assert shares and all("%" not in text for text in shares)
-
-
-def test_names_that_no_text_can_hold_do_not_stop_a_page(make_run: MakeRun, tmp_path: Path) -> None:
-    folder = make_run("one", recipe="\ud800")
-    write_report([folder], tmp_path / "report.html")
-    odd = folder.rename(tmp_path / "odd\udcff")
-    assert "odd" in write_report([odd], tmp_path / "odd.html").read_text()
-
-
 def test_the_slider_has_the_numbers_of_every_step(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("one", steps=5)
     metrics = json.loads((folder / "metrics.json").read_text())

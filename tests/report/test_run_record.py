@@ -19,7 +19,7 @@ def test_metrics_are_read_whole(make_run: MakeRun) -> None:
     assert record.settled == (0.5, 1.0)
     assert record.accuracy_spread is None
     assert record.layers == (  # the classifier has no spikes
-        LayerRecord("conv1", 576, (100.0, 200.0), (0.0, 0.0)),
+        LayerRecord("conv1", 576, (100.0, 200.0), (0.0, 0.0), encoding=True),
         LayerRecord("dense1", 128, (45.0, 90.0), (15.0, 30.0)),
     )
 

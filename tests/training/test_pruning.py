@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from isospike.data import ImageSet, load
+from isospike.data import Framing, ImageSet, load, open_stream
 from isospike.errors import TrainingError
 from isospike.files import read_tensors
 from isospike.training import TrainingConfig, start_accelerator, train
-from isospike.training.feeding import Batch, StreamFeed, make_feed, seed_from
+from isospike.training.feeding import Batch, make_feed, seed_from
 from isospike.training.pruning import Pruning
+from tests.data.folders import write_image_folder
 
 from .nets import build_net, same_weights, take_digits
 
@@ -130,13 +131,9 @@ def test_a_pruned_training_learns_and_is_another_one() -> None:
     assert not same_weights(whole, pruned)
 
 
-def test_streams_are_refused() -> None:
-    class Endless:
-        """Like a stream: it has no images in memory."""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isospike.training.feeding.ImageStream", Endless)
-        accelerator = start_accelerator("cpu")
-        assert isinstance(make_feed(Endless(), 5, 0, accelerator), StreamFeed)  # type: ignore[arg-type]
-        with pytest.raises(TrainingError, match=r"train\.prune_images: got 0\.75 for a stream of images, expected"):
-            make_feed(Endless(), 5, 0, accelerator, remember())  # type: ignore[arg-type]
+def test_streams_are_refused_before_anything_happens(tmp_path: Path) -> None:
+    framing = Framing(28, 28)
+    stream, _ = open_stream("imagenet", write_image_folder(tmp_path), classes=3, train=framing, test=framing, workers=0)
+    config = TrainingConfig(1, batch_size=5, prune_images=0.75, channels_last=True)
+    with pytest.raises(TrainingError, match=r"train\.prune_images: got 0\.75 for a stream of images, expected"):
+        train(build_net(), stream, config)

@@ -72,6 +72,15 @@ def test_one_logit_of_one_image(entry: zoo.Entry, capsys: pytest.CaptureFixture[
     assert "differs from metrics.json: logits of images 200..299\n" in capsys.readouterr().out
 
 
+def test_what_is_missing_differs(entry: zoo.Entry) -> None:
+    def spoil(metrics: dict[str, Any]) -> None:
+        metrics["zoo"]["answers"]["sha256"].pop()
+        metrics["snn"]["another"] = [1.0]
+
+    change(entry, spoil)
+    assert running.run(zoo.find("tiny")).differing == ("logits of images 300..399", "another")
+
+
 def test_a_recorded_number(entry: zoo.Entry) -> None:
     def spoil(metrics: dict[str, Any]) -> None:
         metrics["snn"]["sops_per_image"][3] += 1

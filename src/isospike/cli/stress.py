@@ -14,12 +14,12 @@ from isospike.cli.progress import show_progress
 from isospike.data import ImageSet, hold_images
 from isospike.errors import RecipeError
 from isospike.experiment import Options, RunFolder
+from isospike.experiment.measuring import read_conditions
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_run import OwnRun
-from isospike.experiment.own_settings import read_kept_settings
 from isospike.experiment.provenance import read_versions
 from isospike.experiment.robustness import list_possible, make_plan, measure_robustness
-from isospike.experiment.sections import SimulateSection
+from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.stresses import STRESSES
 from isospike.files import read_bytes
 from isospike.graph import SpikingGraph
@@ -88,7 +88,8 @@ def _open(folder: RunFolder, graph: SpikingGraph, options: Options) -> tuple[dic
         metrics = folder.read_metrics()
         dataset = (metrics.get("conversion") or {}).get("dataset")
         _, test = load_own_data(dataset, options, graph.input.shape, graph.shapes[graph.readout.name][0])
-        settings = read_kept_settings(metrics, graph.t_max or 1)
+        said = read_conditions(folder.path, metrics, SimulateSection(steps=1), NoiseSection(), 0)[0]
+        settings = said.model_copy(update={"steps": graph.t_max or 1})
         return {"recipe": None, "dataset": metrics.get("dataset")}, hold_images(test), settings
     recipe = folder.read_recipe()
     _, test = recipe.load_data(options.data, options.limit)

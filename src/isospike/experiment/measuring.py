@@ -1,9 +1,11 @@
 """A spiking network over test images, with and without noise, as the sections of ``metrics.json``."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from isospike.data import Images, ImageSet, ImageStream, add_input_noise
+from isospike.errors import FileError
 from isospike.experiment.costs import (
     summarise_activity,
     summarise_energy,
@@ -14,7 +16,7 @@ from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, simulate_together
 from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
 from isospike.graph import SpikingGraph
-from isospike.metrics import TABLES, EnergyTable, RunLogs
+from isospike.metrics import TABLES, EnergyTable, RunLogs, count_macs
 
 
 def describe_noise(noise: NoiseSection, seeds: Sequence[int]) -> dict[str, Any]:
@@ -22,9 +24,48 @@ def describe_noise(noise: NoiseSection, seeds: Sequence[int]) -> dict[str, Any]:
     return {**noise.model_dump(exclude={"seeds"}), "seeds": list(seeds)}
 
 
-def describe_simulation(settings: SimulateSection) -> dict[str, Any]:
-    """The section ``simulation`` of the metrics: what numbers over time steps depend on, and what they count."""
-    return settings.model_dump(include={"steps", "propagation", "sops", "count_encoder"})
+def describe_simulation(graph: SpikingGraph, settings: SimulateSection) -> dict[str, Any]:
+    """The section ``simulation`` of the metrics: what numbers over time steps depend on, what they count, and the
+    multiply-accumulates of the layers whose operations they count."""
+    described = settings.model_dump(include={"steps", "propagation", "sops", "count_encoder"})
+    return {**described, "macs_per_image": count_macs(graph, classifier=settings.sops == "negative-spike")}
+
+
+def read_conditions(
+    folder: Path, metrics: dict[str, Any], settings: SimulateSection, noise: NoiseSection, seed: int
+) -> tuple[SimulateSection, NoiseSection, list[int]]:
+    """How a run was simulated, by the sections ``simulation`` and ``noise`` of its metrics; where they say nothing, the
+    given settings stay.
+
+    Args:
+        folder: of the run.
+        metrics: of the run.
+        settings: of the simulation.
+        noise: on pixels and spikes.
+        seed: of the run.
+
+    Returns:
+        The settings, the noise and its seeds.
+
+    Raises:
+        FileError: sections that are damaged.
+    """
+    try:
+        said = metrics.get("simulation") or {}
+        kept = {key: said[key] for key in ("steps", "propagation") if key in said}
+        settings = SimulateSection(**{**settings.model_dump(), **kept})
+        seeds = [seed + number for number in range(noise.seeds)]
+        if metrics.get("noise"):
+            seeds = [int(number) for number in metrics["noise"]["seeds"]]
+            known = {key: value for key, value in metrics["noise"].items() if key != "seeds"}
+            noise = NoiseSection(**known, seeds=len(seeds))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FileError(
+            f"{folder / 'metrics.json'}: simulation and noise are not those of a run ({type(error).__name__}: "
+            f"{reason}); run 'isospike simulate --out {folder}'"
+        ) from error
+    return settings, noise, seeds
 
 
 def add_noise(test: Images, noise: NoiseSection, seed: int) -> Images:
@@ -82,7 +123,7 @@ def measure_simulation(
         snn.update(settled=None, tau=graph.tau)
     sections = {
         "snn": snn,
-        "simulation": describe_simulation(settings),
+        "simulation": describe_simulation(graph, settings),
         "noise": describe_noise(noise, seeds),
         "layers": summarise_layers(graph, runs),
         "activity": summarise_activity(graph, runs),

@@ -24,6 +24,7 @@ from isospike.experiment.own_settings import (
     read_later_sections,
     read_own_network,
 )
+from isospike.experiment.precautions import forget_own_conversion
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sections import NoiseSection
@@ -84,15 +85,19 @@ class OwnRun:
         preparation = prepare_own(own, captured, load_train, self.options.device, self.advance)
         levels, ann = preparation.choose_levels(own.method), preparation.choose_ann(own.method)
         graph = convert(ann, own.method, images=preparation.choose_images(own.method, own.options), **own.options)
-        if is_main_process():
-            save_graph(captured, self.folder.path / "captured.safetensors")
-            save_graph(ann, self.folder.path / "ann.safetensors")
-            self.folder.write_graph(graph)
         calibration = None if levels is None else asdict(replace(own.calibration, levels=levels))
         section = {**asdict(own), "weights": None if own.weights is None else str(own.weights)}
         facts = {"steps": graph.t_max}
-        sections = {"ann": None, "conversion": {**section, "calibration": calibration}}
-        return self._note("convert", started, own, facts, sections)
+        sections: dict[str, Any] = {"ann": None, "conversion": {**section, "calibration": calibration}}
+        if is_main_process():
+            forget_own_conversion(self.folder, sections["conversion"])
+            save_graph(captured, self.folder.path / "captured.safetensors")
+            save_graph(ann, self.folder.path / "ann.safetensors")
+        metrics = self._note("convert", started, own, facts, sections)
+        if is_main_process():  # last: whatever graph is there, the metrics say how it was converted
+            self.folder.write_graph(graph)
+        wait_for_others()
+        return metrics
 
     def evaluate(self) -> dict[str, Any]:
         """Accuracy of the exact quantised ANN, in float32, and of the network as it came."""
@@ -117,7 +122,7 @@ class OwnRun:
         section: dict[str, Any] = {
             "accuracy": fmean(exact),
             "accuracy_float32": fmean(floats),
-            "macs_per_image": count_macs(ann),
+            "macs_per_image": count_macs(ann, classifier=settings.sops == "negative-spike"),
             "images": len(test),
             "accuracy_as_it_came": fmean(came),
         }

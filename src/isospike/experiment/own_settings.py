@@ -130,17 +130,6 @@ def read_later_sections(settings: list[str], steps: int) -> tuple[SimulateSectio
     return later.simulate, later.noise
 
 
-def read_kept_settings(metrics: dict[str, Any], steps: int) -> SimulateSection:
-    """How a network of one's own was simulated, as its metrics keep it.
-
-    Args:
-        metrics: of the run.
-        steps: time steps, which its metrics say for a report and not for every command.
-    """
-    kept = {**(metrics.get("simulation") or {}), "steps": steps}
-    return SimulateSection(**kept)
-
-
 def read_energy(settings: list[str]) -> tuple[EnergyTable, ...]:
     """The tables of what operations cost: those that are there, and that of the settings ``energy.KEY=VALUE``.
 

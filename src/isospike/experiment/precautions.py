@@ -1,8 +1,13 @@
 """What a run folder holds already, before a command adds to it."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from isospike.errors import FileError, RecipeError
 from isospike.experiment.recipe import Recipe
 from isospike.experiment.run_folder import RunFolder
+from isospike.files import read_json
 from isospike.training.checkpoints import INDEX
 
 
@@ -49,6 +54,18 @@ def forget_conversion(folder: RunFolder, recipe: Recipe) -> None:
     """Remove the spiking network of a run, and what was measured of it, where this recipe converts otherwise: an
     interruption before the next conversion leaves none that its recipe does not describe."""
     if _compare_conversions(folder, recipe):
+        folder.clear_conversion()
+
+
+def forget_own_conversion(folder: RunFolder, section: Mapping[str, Any]) -> None:
+    """The same for a network of one's own, where another one, or another method, takes its place.
+
+    Arguments:
+        folder: of the run.
+        section: ``conversion`` of the metrics, as it will be.
+    """
+    path = folder.path / "metrics.json"
+    if path.is_file() and read_json(path).get("conversion") != json.loads(json.dumps(section)):
         folder.clear_conversion()
 
 

@@ -106,7 +106,7 @@ def measure_robustness(
 
     Cells that the folder's file has already, with all the seeds of the plan or more, are taken over, and so are those
     that the plan leaves out: an interrupted command goes on, and faults may be measured one by one. Where the file's
-    cells are of another graph, other images or steps, nothing is measured and nothing is lost.
+    cells are of another graph, other images, steps or propagation, nothing is measured and nothing is lost.
 
     Args:
         graph: a converted graph.
@@ -121,7 +121,8 @@ def measure_robustness(
 
     Raises:
         SimulationError, GraphError, DataError: a severity that is none, a fault that the graph cannot have.
-        FileError: the files cannot be read or written, or hold cells of another graph, other images or steps.
+        FileError: the files cannot be read or written, or hold cells of another graph, other images, steps or
+            propagation.
     """
     scene = Scene(graph, test.images)
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, **facts}
@@ -220,7 +221,7 @@ def _read_known(path: Path, header: dict[str, Any]) -> Cells:
     """The cells of earlier commands.
 
     Raises:
-        FileError: they are of another graph, other images or steps.
+        FileError: they are of another graph, other images, steps or propagation.
     """
     if not path.is_file():
         return {}

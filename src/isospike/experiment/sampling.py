@@ -6,10 +6,10 @@ from typing import Any
 
 from isospike.data import ImageSet, hold_images
 from isospike.errors import DataError, FileError
-from isospike.experiment.measuring import add_noise
+from isospike.experiment.measuring import add_noise, describe_noise, read_conditions
 from isospike.experiment.own_data import load_own_data
 from isospike.experiment.own_run import OwnRun
-from isospike.experiment.own_settings import read_kept_settings, read_own_network
+from isospike.experiment.own_settings import read_own_network
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.stages import Options
@@ -35,7 +35,7 @@ class Material:
         settings: of the simulation.
         noise: of the run; a sample is shown without.
         seed: of the noise.
-        metrics: of the run.
+        conditions: what the answers depend on, as the metrics say it: ``simulation`` and ``noise``.
     """
 
     graph: SpikingGraph
@@ -44,11 +44,7 @@ class Material:
     settings: SimulateSection
     noise: NoiseSection
     seed: int
-    metrics: dict[str, Any]
-
-    def pick_conditions(self, *sections: str) -> dict[str, Any]:
-        """These sections of the metrics, as far as they are there: what was measured depends on them."""
-        return {name: self.metrics[name] for name in sections if name in self.metrics}
+    conditions: dict[str, dict[str, Any]]
 
 
 def has_data(folder: RunFolder, options: Options) -> bool:
@@ -65,20 +61,36 @@ def gather_material(folder: RunFolder, options: Options) -> Material:
         DataError: images that are missing or of another shape.
     """
     graph = folder.read_graph()
-    digest = digest_graph(folder.path) or ""
     metrics = folder.read_metrics() if (folder.path / "metrics.json").is_file() else {}
     if OwnRun.is_there(folder.path):
         own = read_own_network(folder)
         classes = graph.shapes[graph.readout.name][0]
         test = load_own_data(own.dataset, options, graph.input.shape, classes)[1]
-        settings = read_kept_settings(metrics, int(metrics.get("steps") or graph.t_max or 1))
-        noise = NoiseSection(**{key: value for key, value in (metrics.get("noise") or {}).items() if key != "seeds"})
-        return Material(graph, digest, hold_images(test), settings, noise, own.seed, metrics)
+        usual = SimulateSection(steps=int(metrics.get("steps") or graph.t_max or 1))
+        return _compose(graph, folder, hold_images(test), usual, NoiseSection(), own.seed, metrics)
     if not (folder.path / "recipe.toml").is_file():
         raise FileError(f"{folder.path}: no recipe.toml, which says on what images the network is tested")
     recipe = folder.read_recipe()
     test = recipe.load_data(options.data, options.limit)[1]
-    return Material(graph, digest, hold_images(test), recipe.simulate, recipe.noise, recipe.seed, metrics)
+    return _compose(graph, folder, hold_images(test), recipe.simulate, recipe.noise, recipe.seed, metrics)
+
+
+def _compose(
+    graph: SpikingGraph,
+    folder: RunFolder,
+    test: ImageSet,
+    settings: SimulateSection,
+    noise: NoiseSection,
+    seed: int,
+    metrics: dict[str, Any],
+) -> Material:
+    """What the metrics were measured with, where they say it; a recipe may have gone on since."""
+    settings, noise, seeds = read_conditions(folder.path, metrics, settings, noise, seed)
+    conditions = {
+        "simulation": settings.model_dump(include={"steps", "propagation"}),
+        "noise": describe_noise(noise, seeds),
+    }
+    return Material(graph, digest_graph(folder.path) or "", test, settings, noise, seeds[0], conditions)
 
 
 def sample_image(material: Material, place: int, command: str) -> Sample:
@@ -98,7 +110,7 @@ def sample_image(material: Material, place: int, command: str) -> Sample:
         command=command,
         digest=material.digest,
         propagation=material.settings.propagation,
-        conditions=material.pick_conditions("simulation"),
+        conditions={"simulation": material.conditions["simulation"]},
     )
 
 
@@ -128,5 +140,5 @@ def measure_confusion(material: Material, command: str, on_batch: Callable[[int]
         len(test),
         tuple(step + 1 for step in steps),
         tuple(tuple(tuple(row) for row in matrix) for matrix in counts),
-        material.pick_conditions("simulation", "noise"),
+        material.conditions,
     )

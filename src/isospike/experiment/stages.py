@@ -152,6 +152,8 @@ class Experiment:
             self._read_model(), recipe.convert.method, images=self._calibration_images(), **recipe.convert_options
         )
         if is_main_process():
+            forget_conversion(self.folder, recipe)
+            self.folder.write_recipe(recipe)
             self.folder.write_graph(graph)
         wait_for_others()
         self._note("convert", started, {})

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isospike.errors import FileError
 from isospike.files import read_json, write_json
+from isospike.report.numbers import read_conditions
 
 _FILE = "confusion.json"
 
@@ -24,7 +25,7 @@ class Confusion:
         images: how many were tried.
         steps: after which the matrices are.
         matrices: (steps, classes, classes) numbers of images: rows are true classes, columns what was answered.
-        conditions: what else the answers depend on, as ``metrics.json`` says it: noise, seed, propagation.
+        conditions: what else the answers depend on: steps and propagation (``simulation``), and ``noise``.
     """
 
     command: str
@@ -32,7 +33,7 @@ class Confusion:
     images: int
     steps: tuple[int, ...]
     matrices: tuple[tuple[tuple[int, ...], ...], ...]
-    conditions: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -85,7 +86,7 @@ def read_confusion(folder: Path) -> Confusion | None:
             int(content["images"]),
             steps,
             tuple(tuple(tuple(row) for row in matrix) for matrix in matrices.tolist()),
-            dict(content.get("conditions") or {}),
+            read_conditions(content),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileError(

@@ -133,10 +133,10 @@ def _show_spikes(run: RunContents) -> Value:
     record = run.record
     if not record.spikes:
         return Value("–")
-    neurons = [layer.neurons for layer in record.layers]
-    first = 0 if record.count_encoder else 1
-    known = sum(number or 0 for number in neurons[first:]) if all(neurons) else 0
-    note = f"{record.spikes[-1] / known:.2f} per neuron of layers {first + 1} to the last hidden one" if known else ""
+    neurons = [layer.neurons for layer in record.layers if record.count_encoder or not layer.encoding]
+    known = sum(number or 0 for number in neurons) if all(neurons) else 0
+    first = 1 if record.count_encoder else 2
+    note = f"{record.spikes[-1] / known:.2f} per neuron of layers {first} to the last hidden one" if known else ""
     return Value(write_number(record.spikes[-1]), record.spikes[-1], note)
 
 

@@ -16,6 +16,15 @@ def read_finite(value: Any) -> float:
     return number
 
 
+def read_conditions(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The section ``conditions`` of a file; empty in files of earlier versions.
+
+    Raises:
+        ValueError, TypeError: something else.
+    """
+    return {str(section): dict(said) for section, said in dict(content.get("conditions") or {}).items()}
+
+
 def read_fraction(value: Any) -> float:
     """A number from 0 to 1.
 

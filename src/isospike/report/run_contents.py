@@ -140,7 +140,11 @@ def is_outdated(found: Sample | Confusion | RobustnessRecord, digest: str | None
     if digest is not None and found.graph != digest:
         return True
     conditions = {} if isinstance(found, RobustnessRecord) else found.conditions
-    return any(key in metrics and metrics[key] != value for key, value in conditions.items())
+    return any(
+        isinstance(metrics.get(section), dict) and metrics[section].get(key, value) != value
+        for section, said in conditions.items()
+        for key, value in said.items()
+    )
 
 
 def _read_record(folder: Path, batch_size: int | None, steps: int | None) -> RunRecord:

@@ -23,12 +23,14 @@ class LayerRecord:
         neurons: how many it has; None where that is not known.
         positive: positive spikes.
         negative: negative spikes, as positive numbers.
+        encoding: whether pixels alone reach it.
     """
 
     name: str
     neurons: int | None
     positive: Steps
     negative: Steps
+    encoding: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,13 +153,14 @@ def _read_metrics(path: Path) -> RunRecord:
         ann, snn, verify, loss = (metrics.get(key) or {} for key in ("ann", "snn", "verify", "loss"))
         images, simulation = snn.get("images", verify.get("images")), metrics.get("simulation") or {}
         counting = str(simulation.get("sops", "hidden"))
+        macs = simulation.get("macs_per_image", ann.get("macs_per_image"))
         record = RunRecord(
             folder=folder,
             name=str(metrics.get("recipe") or _name_folder(folder)),
             steps=max((len(values) for values in snn.values() if isinstance(values, list)), default=0),
             images=_whole(images),
             ann_accuracy=_number(ann.get("accuracy")),
-            macs=None if counting == "scatter-gather" else _number(ann.get("macs_per_image")),
+            macs=None if counting == "scatter-gather" else _number(macs),
             accuracy=_read_steps(snn, "accuracy"),
             accuracy_spread=_read_steps(snn, "accuracy_spread"),
             seeds=max(1, len((metrics.get("noise") or {}).get("seeds") or [])),
@@ -169,7 +172,7 @@ def _read_metrics(path: Path) -> RunRecord:
             tau=_whole(snn.get("tau")) or 0,
             proof=_read_proof(verify) if "mismatches" in verify else None,
             agreement=_numbers(loss.get("agreement")),
-            layers=tuple(_read_layer(layer) for layer in metrics.get("layers") or [] if _has_spikes(layer)),
+            layers=_read_layers(metrics.get("layers") or []),
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileError(
@@ -192,12 +195,22 @@ def _has_spikes(layer: dict[str, Any]) -> bool:
     return layer.get("positive") is not None and layer.get("negative") is not None
 
 
-def _read_layer(layer: dict[str, Any]) -> LayerRecord:
+def _read_layers(layers: list[dict[str, Any]]) -> tuple[LayerRecord, ...]:
+    """The layers that fire. Those of the encoder have no SOPs (null); in files without SOPs it is the first."""
+    told = any("sops" in layer for layer in layers)
+    return tuple(
+        _read_layer(layer, layer.get("sops") is None if told else not place)
+        for place, layer in enumerate(layers)
+        if _has_spikes(layer)
+    )
+
+
+def _read_layer(layer: dict[str, Any], encoding: bool) -> LayerRecord:
     positive, negative = _numbers(layer["positive"]), _numbers(layer["negative"])
     neurons = _whole(layer.get("neurons"))
     if neurons is not None and neurons < 1:
         raise ValueError(f"layers.{layer['name']}.neurons is {neurons}, expected 1 or more")
-    return LayerRecord(str(layer["name"]), neurons, positive or (), negative or ())
+    return LayerRecord(str(layer["name"]), neurons, positive or (), negative or (), encoding)
 
 
 def _read_proof(verify: dict[str, Any]) -> ProofRecord:

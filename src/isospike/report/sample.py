@@ -7,7 +7,7 @@ from typing import Any
 
 from isospike.errors import FileError
 from isospike.files import read_json, write_json
-from isospike.report.numbers import read_finite
+from isospike.report.numbers import read_conditions, read_finite
 
 _FILE = "sample.json"
 
@@ -80,7 +80,7 @@ class Sample:
         tau: steps before those that count.
         picture: the image as PNG, in base64.
         layers: from the encoder to the last hidden layer.
-        conditions: what else it depends on, as ``metrics.json`` says it: steps and propagation.
+        conditions: what else it depends on: steps and propagation (``simulation``).
     """
 
     command: str
@@ -92,7 +92,7 @@ class Sample:
     tau: int
     picture: str
     layers: tuple[LayerTrace, ...] = ()
-    conditions: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -130,7 +130,7 @@ def read_sample(folder: Path) -> Sample | None:
             tau=int(content["tau"]),
             picture=_check_picture(content["picture"]),
             layers=layers,
-            conditions=dict(content.get("conditions") or {}),
+            conditions=read_conditions(content),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise FileError(

@@ -1,5 +1,6 @@
 """The simulator: the readable time loop in PyTorch, and the same run in the integer engine."""
 
+from isospike.simulator.checks import PROPAGATIONS
 from isospike.simulator.faults import (
     DeadNeurons,
     DelayedSpikes,
@@ -12,7 +13,7 @@ from isospike.simulator.faults import (
 from isospike.simulator.native import ENGINES
 from isospike.simulator.rate_trace import trace_spikes
 from isospike.simulator.recording import Simulation
-from isospike.simulator.time_loop import PROPAGATIONS, simulate
+from isospike.simulator.time_loop import simulate
 
 __all__ = [
     "ENGINES",

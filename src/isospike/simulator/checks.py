@@ -1,15 +1,17 @@
 """What callers give to the simulator, looked at before anything runs."""
 
 from numbers import Integral, Real
+from typing import TypeGuard
 
 import torch
 
 from isospike.errors import DeviceError, SimulationError
 
+PROPAGATIONS = ("within-step", "layer-per-step")
 _LONGEST = 60
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether it is a whole number, NumPy's ones included; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
@@ -20,7 +22,7 @@ def check_whole(name: str, value: object, least: int | None = None) -> int:
     Raises:
         SimulationError: it is none.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or (least is not None and int(value) < least):
+    if not is_whole(value) or (least is not None and int(value) < least):
         bound = "" if least is None else f" of at least {least}"
         raise SimulationError(f"{name}: expected a whole number{bound}, got {show(value)}")
     return int(value)
@@ -34,6 +36,17 @@ def check_share(name: str, value: object, what: str) -> None:
     """
     if not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise SimulationError(f"{name}: expected {what} from 0 to 1, got {show(value)}")
+
+
+def check_propagation(value: object) -> bool:
+    """Whether spikes pass one layer a step.
+
+    Raises:
+        SimulationError: another way than :data:`PROPAGATIONS`.
+    """
+    if value not in PROPAGATIONS:
+        raise SimulationError(f"propagation: expected one of {', '.join(PROPAGATIONS)}, got {show(value)}")
+    return value == PROPAGATIONS[1]
 
 
 def check_device(device: str) -> torch.device:

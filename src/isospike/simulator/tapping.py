@@ -11,10 +11,10 @@ from torch import Tensor
 from isospike.graph import Node, SpikingGraph
 from isospike.graph.nodes import Synapses
 from isospike.metrics import NeuroBench, measure_connection_sparsity, measure_footprint
-from isospike.simulator.checks import check_device, check_share, check_whole
+from isospike.simulator.checks import check_device, check_propagation, check_share, check_whole
 from isospike.simulator.linear import make_linear
 from isospike.simulator.rate_loop import RateNetwork
-from isospike.simulator.time_loop import PROPAGATIONS, _check_images, _check_steps, _Network
+from isospike.simulator.time_loop import _check_images, _check_steps, _Network
 
 
 def measure_neurobench(
@@ -50,7 +50,7 @@ def measure_neurobench(
     check_share("noise.encoder_drop", encoder_drop, "a probability")
     tap = _Tap(graph, steps)
     kind = _TappedRates if graph.is_rate_coded else _TappedCounts
-    network = kind(graph, "auto", check_device(device), propagation == PROPAGATIONS[1], encoder_drop)
+    network = kind(graph, "auto", check_device(device), check_propagation(propagation), encoder_drop)
     network.attach(tap)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):

@@ -22,7 +22,7 @@ from isospike.graph import (
 from isospike.graph.nodes import is_integer
 from isospike.metrics import list_encoders, list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
-from isospike.simulator.checks import check_device, check_share, check_whole, is_whole, show
+from isospike.simulator.checks import check_device, check_propagation, check_share, check_whole, is_whole, show
 from isospike.simulator.faults import Fault, Losses
 from isospike.simulator.interference import Interference, check_faults, loosen
 from isospike.simulator.linear import make_joint, make_linear
@@ -31,7 +31,6 @@ from isospike.simulator.neurons import deserve_count, fire, make_thresholds, poo
 from isospike.simulator.rate_loop import RateNetwork
 from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
 
-PROPAGATIONS = ("within-step", "layer-per-step")
 _SPARE_BITS = 16
 
 
@@ -88,8 +87,7 @@ def simulate(
     """
     steps = _check_steps(graph, steps)
     _check_images(graph, images)
-    if propagation not in PROPAGATIONS:
-        raise SimulationError(f"propagation: expected one of {', '.join(PROPAGATIONS)}, got {show(propagation)}")
+    delayed = check_propagation(propagation)
     batch_size, seed = check_whole("batch_size", batch_size, 1), check_whole("seed", seed)
     check_share("noise.encoder_drop", encoder_drop, "a probability")
     faults, place = check_faults(graph, faults), check_device(device)
@@ -100,7 +98,7 @@ def simulate(
     kind = RateNetwork if graph.is_rate_coded else _Network
     if faults:  # bounds of fewer steps are tighter, and may allow a faster type
         graph = replace(graph, t_max=steps)
-    network = kind(graph, dtype, place, propagation == "layer-per-step", encoder_drop, faults)
+    network = kind(graph, dtype, place, delayed, encoder_drop, faults)
     parts, done = [], 0
     with torch.inference_mode():
         for batch in images.split(batch_size):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospike.graph import SpikingGraph
+from isospike.simulator.checks import check_propagation
 from isospike.simulator.rate_loop import RateNetwork
 from isospike.simulator.recording import Simulation
 from isospike.simulator.time_loop import _check_images, _check_steps, _Network
@@ -32,12 +33,12 @@ def watch(
         What happened.
 
     Raises:
-        SimulationError: an image of the wrong shape or type, more steps than T_max.
+        SimulationError: an image of the wrong shape or type, more steps than T_max, an unknown propagation.
     """
     steps = _check_steps(graph, steps)
     _check_images(graph, image)
     kind = _WatchedRates if graph.is_rate_coded else _WatchedCounts
-    network = kind(graph, "auto", torch.device("cpu"), propagation == "layer-per-step", 0.0)
+    network = kind(graph, "auto", torch.device("cpu"), check_propagation(propagation), 0.0)
     network.look = look
     with torch.inference_mode():
         return network.run(image, steps, False, False, torch.Generator())
@@ -65,5 +66,5 @@ class _WatchedRates(RateNetwork):
         membranes, counts = {}, {}
         for name, each in state.potentials.items():
             membranes[name] = each.membrane[0]
-            counts[name] = each.count[0] if each.heard is None else (each.count * each.heard)[0]
+            counts[name] = each.hear(each.count)[0]
         self.look(step, membranes, counts)

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from isospike.data import Images, ImageSet, ImageStream
-from isospike.errors import DataError, TrainingError
+from isospike.errors import DataError
 from isospike.training.processes import own_slice
 from isospike.training.pruning import Plan, Pruning
 
@@ -114,17 +114,8 @@ Feed = ResidentFeed | StreamFeed
 def make_feed(
     data: Images, batch_size: int, seed: int, accelerator: Accelerator, pruning: Pruning | None = None
 ) -> Feed:
-    """The feed for these images.
-
-    Raises:
-        TrainingError: pruning of a stream, whose images have no places that losses could be kept for.
-    """
+    """The feed for these images; ``pruning`` is of those that are held in memory."""
     if isinstance(data, ImageStream):
-        if pruning is not None:
-            raise TrainingError(
-                f"train.prune_images: got {pruning.config.prune_images} for a stream of images, expected images held "
-                "in memory: leave it out"
-            )
         return StreamFeed(data, batch_size, seed, accelerator)
     return ResidentFeed(data, batch_size, seed, accelerator, pruning)
 

@@ -273,6 +273,11 @@ def _check_teacher(teacher: nn.Module | None, config: TrainingConfig) -> None:
 
 
 def _check_sizes(model: nn.Module, data: Images, config: TrainingConfig, accelerator: Accelerator) -> None:
+    if isinstance(data, ImageStream) and config.prune_images:  # its images have no places to keep losses for
+        raise TrainingError(
+            f"train.prune_images: got {config.prune_images} for a stream of images, expected images held in memory: "
+            "leave it out"
+        )
     if len(data) < config.batch_size:
         raise TrainingError(
             f"train.batch_size: got {config.batch_size}, expected at most {len(data)}, the number of training "
