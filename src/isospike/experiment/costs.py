@@ -19,6 +19,7 @@ from isospike.metrics import (
     bound_latency,
     compare_equal_bits,
     count_bits,
+    count_macs,
     list_working_layers,
     measure_footprint,
     measure_macs,
@@ -124,7 +125,7 @@ def summarise_energy(
     times = [graph.tau + step if graph.is_rate_coded else 1 for step in range(1, steps + 1)]
     inside = [sum(sops[name][step] for name in hidden) for step in range(steps)]
     whole = [sum(values[step] for values in sops.values()) for step in range(steps)]
-    hidden_macs = sum(spiking.get(name, 0) for name in hidden)
+    hidden_macs = count_macs(graph)
     section: dict[str, Any] = {
         "unit": "pJ per image",
         "tables": [asdict(table) for table in tables],
