@@ -3,8 +3,7 @@
     python benchmarks/export_c.py --out FILE.json [NETWORK ...] [--data FOLDER] [--weights packed|bytes] [--strict]
 
 NETWORK is a name in the zoo, or an snn.safetensors as ``DATASET=FILE``. By default: all-integer-mnist and
-all-integer-cifar10 of the zoo; where the zoo lacks one, the committed network of a short training takes its place, and
-the output says so (``graph``). At the top level of what is written stand the totals ``images``, ``different_logits``
+all-integer-cifar10 of the zoo. At the top level of what is written stand the totals ``images``, ``different_logits``
 (of images x steps x classes, against the engine), ``flash_bytes`` and ``ram_bytes``; under ``networks`` the same for
 each, flash of a Cortex-M4 too, and images per second of program and engine: of processor time, one thread, all steps,
 the program's printing included.
@@ -33,14 +32,11 @@ from isospike.export import export_c
 from isospike.export.c.sizes import STRICT
 from isospike.files import write_json
 from isospike.graph import SpikingGraph, load_graph
-from isospike.zoo import find, names
+from isospike.zoo import find
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-SHORT = {
-    "all-integer-mnist": ("mnist", ROOT / "results" / "engine" / "all-integer-mnist-short.safetensors"),
-    "all-integer-cifar10": ("cifar10", ROOT / "results" / "all-integer-cifar10-short" / "snn.safetensors"),
-}
+NETWORKS = ("all-integer-mnist", "all-integer-cifar10")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
@@ -54,8 +50,6 @@ def find_network(text: str) -> tuple[str, str, Path]:
     if separator:
         path = Path(file)
         return path.resolve().parent.name if path.stem == "snn" else path.stem, dataset, path
-    if text in SHORT and text not in names():
-        return text, *SHORT[text]
     entry = find(text)
     return text, entry.metrics["dataset"], entry.graph_path
 
@@ -141,7 +135,7 @@ def can_sanitize(compiler: str, folder: Path) -> bool:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=list(SHORT), metavar="NETWORK")
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--data", type=Path, default=SHARED, help="folder with mnist/ and cifar10/")
     parser.add_argument("--images", type=int, default=1000, help="test images")
     parser.add_argument("--weights", choices=("packed", "bytes"), default="packed")

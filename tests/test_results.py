@@ -1,9 +1,7 @@
 """What is published comes from committed metrics, and is what the tables say."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -13,19 +11,11 @@ from isospike.experiment import list_recipes, read_recipe
 from isospike.experiment.comparison import format_csv, format_markdown
 from isospike.experiment.comparison_table import read_table
 from isospike.experiment.measuring import describe_noise
+from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 COMPARED = sorted(path for path in (ROOT / "results" / "comparisons").glob("*/*.json") if path.name != "metrics.json")
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/metrics.json") if path.parent.name != "zoo")
-
-
-def load_publish() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "benchmarks" / "publish.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_something_is_published() -> None:
@@ -33,7 +23,7 @@ def test_something_is_published() -> None:
 
 
 def test_every_row_is_a_recipe_or_one_of_its_variants() -> None:
-    publish = load_publish()
+    publish = load_script("publish")
     rows = [row[0] for row in publish.PUBLISHED]
     assert len(set(rows)) == len(rows)
     for row in rows:
@@ -64,25 +54,25 @@ def test_a_row_says_what_was_proved(
             "unsettled": unsettled,
             "settled_by": settled_by,
         }
-    assert load_publish().format_proof({"method": method, "verify": verified}) == said
+    assert load_script("publish").format_proof({"method": method, "verify": verified}) == said
 
 
 def test_a_row_says_that_stored_tensors_differ() -> None:
     verified = {"images": 100, "neurons": 7, "mismatches": 0, "unsettled": 0, "settled_by": 9}
     proof = {**verified, "differing_tensors": ["classifier"]}
-    said = load_publish().format_proof({"method": "counting", "verify": proof})
+    said = load_script("publish").format_proof({"method": "counting", "verify": proof})
     assert said == ("not equal", "0 of 100 images x 7; stored tensors differ: classifier")
 
 
 @pytest.mark.parametrize("page", ["no marks", "only {begin}", "only {end}", "{end} before {begin}"])
 def test_a_page_without_the_marks_of_a_table_stays(page: str) -> None:
-    publish = load_publish()
+    publish = load_script("publish")
     with pytest.raises(FileError, match="expected a page with the line"):
         publish.replace_block(page.format(begin=publish.BEGIN, end=publish.END), "a table")
 
 
 def test_the_tables_are_those_of_the_committed_metrics() -> None:
-    publish = load_publish()
+    publish = load_script("publish")
     assert publish.format_results() in (ROOT / "results" / "README.md").read_text()
     assert publish.format_summary() in (ROOT / "README.md").read_text()
     assert publish.format_settling() in (ROOT / "results" / "README.md").read_text()

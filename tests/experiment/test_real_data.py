@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from isospike.cli.program import run
+from tests.scripts import load_script
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -54,15 +55,7 @@ def test_the_published_weights_reach_the_published_accuracy() -> None:
     weights = SHARED / "published" / "lenet-k1-B2.npz"
     if not weights.is_file() or not (SHARED / "mnist").is_dir():
         pytest.skip(f"{weights} or {SHARED / 'mnist'} is not there")
-    import importlib.util
-
-    path = Path(__file__).parents[2] / "benchmarks" / "published_lenet.py"
-    spec = importlib.util.spec_from_file_location("published_lenet", path)
-    assert spec is not None
-    assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    found = benchmark.measure(weights, SHARED / "mnist", limit=1000)
+    found = load_script("published_lenet").measure(weights, SHARED / "mnist", limit=1000)
     assert found["mismatches"] == 0
     assert found["unsettled"] == 0
     assert found["accuracy"] >= 0.985

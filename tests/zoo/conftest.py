@@ -1,6 +1,5 @@
 """A small whole run on the digits, untrained, for tests that add it to a zoo of their own."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +10,8 @@ import torch
 from isospike.experiment import Experiment, Options, RunFolder, load_recipe
 from isospike.zoo import catalogue, running
 from tests.random_networks import randomise
+from tests.scripts import load_script
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["network.notation=4C3-P2-12", "simulate.steps=4", "simulate.batch_size=100"]
 
 
@@ -44,11 +43,7 @@ def run_folder(whole_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/zoo.py, with a zoo of its own that is empty, and digests of 100 images each."""
-    spec = importlib.util.spec_from_file_location("zoo_keeper", ROOT / "benchmarks" / "zoo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("zoo")
     for place in (catalogue, module):
         monkeypatch.setattr(place, "FOLDER", tmp_path / "networks")
     monkeypatch.setattr(running, "BLOCK", 100)

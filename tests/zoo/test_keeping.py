@@ -1,6 +1,7 @@
 """benchmarks/zoo.py: what may be added, rounding, and verifying."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -113,6 +114,28 @@ def test_rounded_to_int8(keeper: ModuleType, tmp_path: Path) -> None:
     assert recipe.about.source.endswith("trained in float, weights then rounded to int8")
     proof = zoo.find("digits-int8").metrics["verify"]
     assert (proof["images"], proof["mismatches"], proof["unsettled"]) == (360, 0, 0)
+
+
+def test_the_step_that_is_listed_was_simulated(keeper: ModuleType, run_folder: Path) -> None:
+    recipe = read_recipe(run_folder / "recipe.toml")
+    assert [keeper.check_step(step, recipe) for step in (1, 4)] == [1, 4]
+    for step in (0, 5):
+        with pytest.raises(FileError, match=f"--step: expected 1 to 4, .* got {step}"):
+            keeper.check_step(step, recipe)
+    with pytest.raises(FileError, match="--step"):
+        keeper.add(run_folder, None, 5, NOWHERE)
+    assert zoo.names() == []
+
+
+def test_settings_change_only_what_is_rounded(
+    keeper: ModuleType, run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["zoo.py", "add", str(run_folder), "--set", "convert.t_max=32"])
+    with pytest.raises(SystemExit) as stop:
+        keeper.main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("zoo: --set: expected --round beside it")
+    assert zoo.names() == []
 
 
 def test_ternary_weights_are_not_rounded(keeper: ModuleType, run_folder: Path) -> None:

@@ -166,7 +166,9 @@ class RateNetwork:
 
     def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor:
         """Record the spikes and give those that arrive in this step."""
-        magnitude = recorder.record_spikes(step, state.images, node.name, spikes)
+        rule = self.rules.get(node.name)
+        signed = rule is None or rule.lower is not None or state.interference is not None
+        magnitude = recorder.record_spikes(step, state.images, node.name, spikes, signed)
         if self.drop and node.name in self.encoders:
             spikes = state.losses.drop(spikes, state.images)
             magnitude = sum_magnitudes(spikes)

@@ -44,14 +44,18 @@ class Recorder:
         self.negative = {name: torch.zeros(shape, dtype=torch.int64) for name in spiking}
         self.sops = {name: torch.zeros(shape, dtype=torch.int64) for name in layers}
 
-    def record_spikes(self, step: int, images: Tensor, name: str, spikes: Tensor) -> Tensor:
-        """Note the spikes (batch, channels, ...) of a node; gives their magnitudes summed over channels, in float64."""
-        magnitude = sum_magnitudes(spikes)
+    def record_spikes(self, step: int, images: Tensor, name: str, spikes: Tensor, signed: bool = True) -> Tensor:
+        """Note the spikes (batch, channels, ...) of a node, which may be negative if ``signed``; gives their magnitudes
+        summed over channels, in float64."""
+        magnitude = sum_magnitudes(spikes) if signed else spikes.sum(1).to(torch.float64)
         total = magnitude.flatten(1).sum(1) if magnitude.dim() > 1 else magnitude
-        signed = spikes.sum(1).to(torch.float64)
-        signed = signed.flatten(1).sum(1) if signed.dim() > 1 else signed
-        self.positive[name][step, images] = ((total + signed) / 2).to("cpu", torch.int64)
-        self.negative[name][step, images] = ((total - signed) / 2).to("cpu", torch.int64)
+        if not signed:
+            self.positive[name][step, images] = total.to("cpu", torch.int64)
+            return magnitude
+        net = spikes.sum(1).to(torch.float64)
+        net = net.flatten(1).sum(1) if net.dim() > 1 else net
+        self.positive[name][step, images] = ((total + net) / 2).to("cpu", torch.int64)
+        self.negative[name][step, images] = ((total - net) / 2).to("cpu", torch.int64)
         return magnitude
 
     def record_work(self, step: int, images: Tensor, layer: str, magnitude: Tensor, synapses: Tensor) -> None:

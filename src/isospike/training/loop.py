@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from isospike.errors import TrainingError
 from isospike.training.averaging import finish_average, start_average
 from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
 from isospike.training.configuration import TrainingConfig, schedule_rate
+from isospike.training.convolution import choose_gradients
 from isospike.training.feeding import Batch, Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
 from isospike.training.memory import keep_freed_memory
@@ -96,6 +97,7 @@ def train(
         kept=kept,
         relaxation=Relaxation(model, config),
         reduction=Reduction(model, config),
+        gradients=choose_gradients(accelerator.device.type, config.compiled),
         teacher=None if teacher is None else teacher.to(accelerator.device).eval(),
         feed=make_feed(data, config.batch_size, config.seed, accelerator, pruning),
         steps=len(data) // config.batch_size,
@@ -132,6 +134,7 @@ class _Session:
     kept: Mapping[str, nn.Module]
     relaxation: Relaxation
     reduction: Reduction
+    gradients: AbstractContextManager[object]
     teacher: nn.Module | None
     feed: Feed
     steps: int
@@ -192,7 +195,9 @@ def _run_step(session: _Session, batch: Batch, generator: torch.Generator, rate:
     for number, (some, shown, labels, share) in enumerate(zip(*pieces, strict=True), start=1):
         # processes exchange gradients with the last slice only
         with accelerator.no_sync(objective) if number < parts else nullcontext():
-            loss = objective(some, labels, ask_teacher(session.teacher, shown, accelerator))
+            answers = ask_teacher(session.teacher, shown, accelerator)
+            with session.gradients:
+                loss = objective(some, labels, answers)
             accelerator.backward((loss * share).sum())
         losses.append(loss.detach())
     if config.gradient_clip is not None:
