@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from isospike import double_convolution
-from isospike.double_convolution import convolve
+from isospike.double_convolution import convolve, lay_weight_out
 
 PLAIN = ((1, 1), (0, 0), (1, 1))
 
@@ -33,8 +33,19 @@ def test_the_same_integers(size, kernel, stride, padding, dilation, biased, monk
             assert torch.equal(convolve(given, weight, bias, stride, padding, dilation, 1), expected)
 
 
-def test_what_is_left_to_pytorch() -> None:
+def test_weights_laid_out_give_the_same() -> None:
+    images, weight = torch.randn(2, 4, 5, 5).double(), torch.randn(3, 4, 2, 2).double()
+    laid = lay_weight_out(weight)
+    assert laid.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(convolve(images, laid, None, *PLAIN, 1), convolve(images, weight, None, *PLAIN, 1))
+    assert lay_weight_out(weight.float()).is_contiguous()  # PyTorch takes the layout of its output from the weights
+
+
+def test_what_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "mm", None)  # calling it would fail
     images, weight = torch.randn(2, 4, 5, 5), torch.randn(4, 1, 3, 3)
+    full = torch.randn(3, 4, 3, 3)
+    assert torch.equal(convolve(images, full, None, *PLAIN, 1), conv2d(images, full))
     assert torch.equal(convolve(images, weight, None, *PLAIN, 4), conv2d(images, weight, groups=4))
     deep, wide = images.double(), weight.double()
     assert torch.equal(convolve(deep, wide, None, *PLAIN, 4), conv2d(deep, wide, groups=4))

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_weight
+from torch.nn.utils import parametrize
 
 from isospike.training import TrainingConfig, train
 from isospike.training.convolution import MatrixGradients, choose_gradients, fits, weight_gradient
 
-from .nets import Scale, take_digits
+from .nets import Scale, Sign, take_digits
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,15 @@ def differentiate(layer: nn.Conv2d, images: Tensor, active: bool) -> list[Tensor
     return [out.detach(), images.grad, *(each.grad for each in layer.parameters() if each.grad is not None)]
 
 
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_layer_gives_the_same_and_learns_the_same(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bias", "stride"), [(False, 1), (True, 1), (False, 2)])
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_layer_gives_the_same_and_learns_the_same(
+    bias: bool, stride: int, quantised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    layer, images = nn.Conv2d(64, 64, 3, padding=1, bias=bias), torch.randn(16, 64, 4, 4)
+    layer, images = nn.Conv2d(64, 64, 3, stride, padding=1, bias=bias), torch.randn(16, 64, 4, 4)
+    if quantised:
+        parametrize.register_parametrization(layer, "weight", Sign())
     usual = differentiate(layer, images, active=False)
     called: list[tuple[int, ...]] = []
     monkeypatch.setattr(
@@ -75,16 +81,20 @@ def test_other_convolutions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("isospike.training.convolution.weight_gradient", None)  # calling it would fail
     images = torch.randn(2, 64, 4, 4)
     others = {
-        "groups": nn.Conv2d(64, 64, 3, padding=1, groups=64),
+        "groups": nn.Conv2d(128, 128, 3, padding=1, groups=2),
         "dilation": nn.Conv2d(64, 64, 2, dilation=2),
         "a named padding": nn.Conv2d(64, 64, 3, padding="same"),
         "few channels": nn.Conv2d(64, 8, 3),
     }
     for layer in others.values():
-        differentiate(layer, images, active=True)
+        differentiate(layer, torch.randn(2, layer.in_channels, 4, 4), active=True)
     differentiate(nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 12, 12), active=True)  # a large map
+    layer = nn.Conv2d(64, 64, 3, padding=1)
     with MatrixGradients():  # float32
-        nn.Conv2d(64, 64, 3, padding=1)(images).sum().backward()
+        layer(images).sum().backward()
+    with MatrixGradients(), torch.autocast("cpu", torch.bfloat16):
+        layer.double()(images.double()).sum().backward()  # which autocast leaves alone
+        assert layer(images[0].double()).shape == (64, 4, 4)
 
 
 def test_what_fits() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from isospike.double_convolution import convolve
+from isospike.double_convolution import convolve, lay_weight_out
 from isospike.errors import ConversionError
 from isospike.graph import (
     Activation,
@@ -145,6 +145,7 @@ class CapturedNetwork:
         bias = None if node.bias is None else self._to_tensor(node.bias)
         if isinstance(node, Dense):
             return lambda x: functional.linear(x, tensor, bias)
+        tensor = lay_weight_out(tensor)
         return lambda x: convolve(x, tensor, bias, node.stride, node.padding, node.dilation, node.groups)
 
     def _make_affine(self, node: Node) -> Operation:

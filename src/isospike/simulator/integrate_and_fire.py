@@ -51,7 +51,7 @@ class FiringRule:
         membrane = state.membrane.add_(current)
         if self.ends is not None:
             membrane.clamp_(*self.ends)
-        # in one pass: comparing to bool and converting costs seven times as much
+        # in one pass, where comparing to bool and converting takes several
         spikes = torch.ge(membrane, self.threshold, out=torch.empty_like(membrane))
         if self.lower is not None:
             spikes -= ((membrane < self.lower) & (state.count > 0)).to(membrane.dtype)

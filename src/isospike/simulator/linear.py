@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from isospike.double_convolution import convolve
+from isospike.double_convolution import convolve, lay_weight_out
 from isospike.errors import SimulationError
 from isospike.graph import Add, AveragePool, Concatenate, Convolution, Dense, Flatten, Node
 from isospike.simulator.arithmetic import per_channel, to_tensor
@@ -41,7 +41,7 @@ def _make_operation(node: Node, dtype: torch.dtype, device: torch.device) -> Lin
         weight = to_tensor(node.weight, dtype, device)
         return lambda x: functional.linear(x, weight)
     if isinstance(node, Convolution):
-        weight = to_tensor(node.weight, dtype, device)
+        weight = lay_weight_out(to_tensor(node.weight, dtype, device))
         stride, padding, dilation, groups = node.stride, node.padding, node.dilation, node.groups
         return lambda x: convolve(x, weight, None, stride, padding, dilation, groups)
     raise SimulationError(f"{node.name}: a {type(node).__name__} is not linear")

@@ -41,8 +41,8 @@ class MatrixGradients(TorchFunctionMode):
     """While active, convolutions that autocast runs in bfloat16 get the gradient of their weights by matrix products,
     where their maps are small and their channels many.
 
-    PyTorch's kernel takes up to six times as long there (``benchmarks/weight_gradient.py``). Every other convolution
-    stays as it is.
+    PyTorch's kernel takes up to six and a half times as long there (``benchmarks/weight_gradient.py``). Every other
+    convolution stays as it is.
     """
 
     def __torch_function__(
@@ -73,37 +73,41 @@ def _convolve(
     groups: int = 1,
 ) -> Tensor:
     """What ``torch.nn.functional.conv2d`` gives, with a gradient of one kind or the other."""
-    if groups == 1 and _pair(dilation) == (1, 1) and not isinstance(padding, str) and input.ndim == 4:
+    plain = groups == 1 and _pair(dilation) == (1, 1) and input.ndim == 4
+    low = input.device.type == "cpu" and {input.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+    if plain and low and not isinstance(padding, str):  # low: what autocast runs in bfloat16
         steps, margins = _pair(stride), _pair(padding)
         if fits(input, weight, steps, margins):
-            out: Tensor = _Convolution.apply(input, weight, steps, margins)
-            return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1)
+            out: Tensor = _Convolution.apply(input, weight, bias, steps, margins)
+            return out
     return conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution in bfloat16 without bias, of one group and without dilation."""
+    """A convolution in bfloat16, of one group and without dilation."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
         low, kernel = images.bfloat16(), weight.bfloat16()
         ctx.save_for_backward(low, kernel)
         ctx.stride, ctx.padding = stride, padding
-        ctx.types = images.dtype, weight.dtype
+        ctx.types = images.dtype, weight.dtype, None if bias is None else bias.dtype
         with torch.autocast("cpu", enabled=False):
-            return conv2d(low, kernel, None, stride, padding)
+            return conv2d(low, kernel, None if bias is None else bias.bfloat16(), stride, padding)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
-        of_images = of_weight = None
+        of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = conv2d_input(images.shape, weight, slope, ctx.stride, ctx.padding).to(ctx.types[0])
         if ctx.needs_input_grad[1]:
             of_weight = weight_gradient(images, slope, _pair(weight.shape[2:]), ctx.stride, ctx.padding)
             of_weight = of_weight.to(ctx.types[1])
-        return of_images, of_weight, None, None
+        if ctx.needs_input_grad[2]:
+            of_bias = slope.sum((0, 2, 3), dtype=torch.float32).to(ctx.types[2])
+        return of_images, of_weight, of_bias, None, None
 
 
 def fits(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
@@ -130,8 +134,8 @@ def weight_gradient(images: Tensor, slope: Tensor, kernel: Pair, stride: Pair, p
         kernel, stride, padding: of the convolution, (height, width); one group, no dilation.
 
     Returns:
-        float32 (outside, inside, height, width); products are in the type of ``images``, sums over groups of images in
-        float32.
+        float32 (outside, inside, height, width), the channels innermost in memory; products are in the type of
+        ``images``, sums over groups of images in float32.
     """
     n, outside, rows, columns = slope.shape
     inside = images.shape[1]
@@ -145,11 +149,10 @@ def weight_gradient(images: Tensor, slope: Tensor, kernel: Pair, stride: Pair, p
             seen = padded[:, y :: stride[0], x :: stride[1]][:, :rows, :columns]
             product = torch.bmm(slopes, seen.reshape(groups, -1, inside))
             parts.append(product.sum(0, dtype=torch.float32))
-    return torch.stack(parts, 2).view(outside, inside, high, wide)
+    return torch.stack(parts, 1).view(outside, high, wide, inside).permute(0, 3, 1, 2)
 
 
 def _pair(value: int | Sequence[int]) -> Pair:
     if isinstance(value, int):
         return value, value
-    first, second = value
-    return first, second
+    return value[0], value[-1]  # PyTorch takes one number in a tuple for both
