@@ -111,7 +111,7 @@ def _round(value: Value, span: int, constant: bool) -> Value:
         size = [max(abs(gains[c]) for _, gains in value.parts) for c in range(channels)]
         extra = [value.constant[c] if constant else Fraction(0) for c in range(channels)]
         peak = max(size[c] for c in group) or max(abs(extra[c]) for c in group) or Fraction(1)
-        wanted = [(gains[c] / peak, size[c] / peak) for c in group for _, gains in value.parts]
+        wanted = [(gains[c] / peak, abs(gains[c]) / peak) for c in group for _, gains in value.parts]
         wanted += [(extra[c] / peak, Fraction(1)) for c in group]
         for f in range(21):
             two = 2**f

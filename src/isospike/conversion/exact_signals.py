@@ -52,7 +52,7 @@ def combine(name: str, worth: Worth, span: int, constant: bool) -> tuple[Combina
     """Make one integer signal of the parts, each ``span`` channels in a row in one unit.
 
     A ratio r to the largest gain of these channels becomes the integer nearest to ``2^f r``, for the smallest f up to
-    20 at which the error is at most ``2^-10`` of the largest ratio in the same channel (or of 1, for a constant).
+    20 at which the error is at most ``2^-10`` of r (or of 1, for a constant).
 
     Args:
         name: of the node, for errors.
@@ -72,7 +72,7 @@ def combine(name: str, worth: Worth, span: int, constant: bool) -> tuple[Combina
         largest = {c: max(abs(row[c]) for row in rows) for c in group}
         added = {c: worth.constant[c] if constant else Fraction(0) for c in group}
         peak = max(largest.values()) or max(abs(value) for value in added.values()) or Fraction(1)
-        wanted = [(row[c] / peak, largest[c] / peak) for row in rows for c in group]
+        wanted = [(row[c] / peak, abs(row[c]) / peak) for row in rows for c in group]
         wanted += [(value / peak, Fraction(1)) for value in added.values()]
         scale = next((2**bits for bits in range(_MOST_BITS) if _serves(wanted, 2**bits)), 2**_MOST_BITS)
         for c in group:

@@ -20,10 +20,12 @@ def round_gains(
     """Integers ``G`` and ``B`` and units with ``unit * G`` near the gains and ``unit * B`` near the constants.
 
     Channels are taken ``span`` at a time, and share a unit: ``2^-f`` of the largest gain a among them, with the
-    smallest f from 0 to 20 at which every gain is off by at most ``2^-10`` of the largest gain of its own channel, and
-    every constant by at most ``2^-10 a``. (At f = 20 the others are off by at most ``2^-21 a``.) So the largest gain
-    stays what it is, and gains in simple ratios stay exact. Nothing depends on a time limit or a method: the network
-    with these gains *is* the quantised ANN (docs/theorem.md).
+    smallest f from 0 to 20 at which every gain is off by at most ``2^-10`` of itself, and every constant by at most
+    ``2^-10 a``. (At f = 20 the others are off by at most ``2^-21 a``.) So the largest gain stays what it is, and gains
+    in simple ratios stay exact. A small gain is as precise as a large one, as what it belongs to may be large: beside
+    a shortcut, whose spikes are few and worth much, int8 weights give sums of tens of thousands that are worth little
+    each. Nothing depends on a time limit or a method: the network with these gains *is* the quantised ANN
+    (docs/theorem.md).
 
     Args:
         gains: per input and channel.
@@ -54,8 +56,7 @@ def round_gains(
 
 def _count_bits(ratios: list[list[Fraction]], offsets: list[Fraction]) -> int:
     """The smallest f that serves every ratio and offset."""
-    limits = [max(abs(row[channel]) for row in ratios) for channel in range(len(offsets))]
-    values = [(ratio, limit) for row in ratios for ratio, limit in zip(row, limits, strict=True)]
+    values = [(ratio, abs(ratio)) for row in ratios for ratio in row]
     values += [(offset, Fraction(1)) for offset in offsets]
     for bits in range(MOST_BITS):
         if all(_is_near(value, limit, bits) for value, limit in values):
