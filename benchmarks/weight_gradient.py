@@ -6,12 +6,12 @@ For every shape of convolution of negative-spike-cifar10-cnn1 and scatter-gather
 small ones (16x16), batches of 512: the time of the kernel (``torch.nn.grad.conv2d_weight``), of the products
 (``isospike.training.convolution.weight_gradient``) and, for scale, of the forward pass. They take turns in one process;
 medians, after one round that does not count. ``chosen`` says whether a training takes the products where the processor
-has AMX. Then images per second of trainings of a few steps of both recipes, with and without, in turns as well.
+has AMX; ``sums`` adds up the convolutions of a network. Then images per second of trainings of a few steps of both
+recipes, with and without, in turns as well.
 """
 
 import argparse
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from torch.nn.grad import conv2d_weight
 from isospike.data import ImageSet
 from isospike.experiment import load_recipe
 from isospike.experiment.provenance import describe_machine
+from isospike.files import write_json
 from isospike.training import TrainingConfig, train
 from isospike.training.convolution import MatrixGradients, choose_gradients, fits, weight_gradient
 from isospike.training.resizing import Reduction
@@ -48,29 +49,36 @@ def main() -> None:
     options = parser.parse_args()
     if not isinstance(choose_gradients("cpu", False), MatrixGradients):
         print("note: this processor has no AMX: trainings here do not take the products", flush=True)
-    result: dict[str, Any] = {"machine": describe_machine("cpu"), "rounds": options.rounds, "layers": [], "steps": []}
+    result: dict[str, Any] = {"machine": describe_machine("cpu"), "rounds": options.rounds}
+    result |= {"layers": [], "sums": [], "steps": []}
     for name in RECIPES:
         for side in (16, WHOLE):
-            for layer in list_layers(name, side):
-                measured = measure_layer(layer, options.rounds)
-                result["layers"].append({"recipe": name, "side": side, **measured})
-                print(result["layers"][-1], flush=True)
+            layers = [measure_layer(layer, options.rounds) for layer in list_layers(name, side)]
+            result["layers"] += [{"recipe": name, "side": side, **layer} for layer in layers]
+            result["sums"].append({"recipe": name, "side": side, **add_up(layers)})
+            print(result["sums"][-1], flush=True)
     for name in RECIPES:
         for side in (16, WHOLE):
             result["steps"].append({"recipe": name, "side": side, **measure_steps(name, side, options.rounds)})
             print(result["steps"][-1], flush=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(options.out, result)
 
 
 def list_layers(name: str, side: int) -> list[dict[str, Any]]:
-    """Each shape of convolution behind the first, once, as images of this side meet it."""
+    """Each shape of convolution behind the first, as images of this side meet it, and how often it occurs."""
     model = load_recipe(name).build()
     layers: dict[str, dict[str, Any]] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
         shape = {"input": list(inputs[0].shape[1:]), "weight": list(module.weight.shape)}
-        layers[str(shape)] = {**shape, "stride": list(module.stride), "padding": list(module.padding)}
+        occurs = layers.get(str(shape), {}).get("occurs", 0) + 1
+        layers[str(shape)] = {
+            **shape,
+            "stride": list(module.stride),
+            "padding": list(module.padding),
+            "occurs": occurs,
+        }
 
     body = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     for module in body[1:]:
@@ -102,6 +110,18 @@ def measure_layer(layer: dict[str, Any], rounds: int) -> dict[str, Any]:
         "chosen": fits(images, weight, stride, padding),
         **{f"{name}_ms": round(seconds * 1e3, 2) for name, seconds in times.items()},
         "ratio": round(times["kernel"] / times["products"], 2),
+    }
+
+
+def add_up(layers: list[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds of all convolutions behind the first: forward, and their gradients by the kernel and as chosen."""
+    forward, kernel = (sum(layer["occurs"] * layer[f"{name}_ms"] for layer in layers) for name in ("forward", "kernel"))
+    chosen = sum(layer["occurs"] * layer["products_ms" if layer["chosen"] else "kernel_ms"] for layer in layers)
+    return {
+        "forward_ms": round(forward, 1),
+        "kernel_ms": round(kernel, 1),
+        "chosen_ms": round(chosen, 1),
+        "ratio": round(kernel / chosen, 2),
     }
 
 

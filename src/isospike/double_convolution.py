@@ -10,7 +10,7 @@ _PATCHES = 2**20
 """Numbers that the patches of some images take at once: 8 MiB stay in the cache until they are multiplied."""
 
 
-def convolve(  # the signature is PyTorch's
+def convolve(
     images: Tensor,
     weight: Tensor,
     bias: Tensor | None,

@@ -112,6 +112,19 @@ def test_a_named_method_that_refuses_is_a_row(folder: Path, capsys: pytest.Captu
     assert (trials[0]["refused"] is None) == ("refused" not in capsys.readouterr().out)
 
 
+def test_what_no_method_takes_leaves_earlier_tables(folder: Path, fail: Fail, tmp_path: Path) -> None:
+    out = tmp_path / "tables"
+    command = [folder, "--limit", "30", "-o", out]
+    assert run(["compare", *map(str, command), "--methods", "counting", "--steps", "1"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    # other steps: trials that cannot stand in one table with those before
+    assert "expected tau" in fail("compare", *command, "--methods", "srp:tau=-1", "--steps", "2")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    nowhere = tmp_path / "nowhere"
+    fail("compare", folder, "--limit", "30", "-o", nowhere, "--methods", "srp:tau=-1", "--steps", "2")
+    assert not nowhere.exists()
+
+
 def test_mistakes_are_named(folder: Path, model: list[str], fail: Fail, tmp_path: Path) -> None:
     for arguments, words in (
         ([], "got none"),

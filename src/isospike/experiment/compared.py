@@ -132,7 +132,7 @@ def measure_comparison(
     command: Sequence[str],
     follow: Follow | None = None,
 ) -> tuple[Comparison, list[Path]]:
-    """Compare methods, and write the tables into ``folder`` after each of them.
+    """Compare methods, and write the tables into ``folder`` after each of them, from the first that takes the network.
 
     Methods that the folder's ``comparison.json`` has already, of the same network, images and scope, stay there, and
     are not tried again: an interrupted command goes on, and methods can be added one by one.
@@ -155,6 +155,8 @@ def measure_comparison(
     known = {} if before is None else {trial.method: trial for trial in before.trials if trial.refused is None}
 
     def write(found: Comparison) -> None:
+        if all(trial.refused is not None for trial in found.trials):
+            return  # a command that comes to nothing leaves the tables of another
         tried = {trial.method for trial in found.trials}
         others = [trial for method, trial in known.items() if method not in tried]
         levelled = before.levelled if found.levelled is None and before is not None else found.levelled
