@@ -31,8 +31,9 @@ def convert_all_integer(ann: SpikingGraph, config: AllInteger) -> SpikingGraph:
     Raises:
         ConversionError: a layer has float weights; the message names it.
 
-    Source: the all-integer work (DESIGN, section 1). Its thresholds are multiplied by 10000 and rounded, which is
-    approximate; here they are the fewest fraction bits that decide exactly as the real thresholds do.
+    Source: Zou et al., Frontiers in Neuroscience 2024 (doi:10.3389/fnins.2024.1449020). Their thresholds are multiplied
+    by 10000 and rounded, which is approximate; here they have the fewest fraction bits that decide exactly as the real
+    thresholds do.
     """
     for node in ann:
         if isinstance(node, Convolution | Dense) and not is_integer(node.weight):

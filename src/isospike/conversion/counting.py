@@ -35,7 +35,7 @@ def convert_counting(ann: SpikingGraph, config: Counting) -> SpikingGraph:
         ConversionError: a ReLU (calibrate the network to levels first), float images, an activation without levels
             where ``limit`` is None, or a max pool of currents with no activation behind it.
 
-    Source: the neuron is that of the negative-spike, all-integer and scatter-gather works (DESIGN, section 1); sums
-    with gains, and the certificate, are ours.
+    Source: the neuron is that of the negative-spike, all-integer and scatter-gather works (Zou et al., 2023, 2024 and
+    2021; docs/methods.md); sums with gains, and the certificate, are ours.
     """
     return CountingConversion(ann, config.t_max, config.limit).run()

@@ -30,7 +30,7 @@ def convert_negative_spike(ann: SpikingGraph, config: NegativeSpike) -> SpikingG
     Raises:
         ConversionError: the network does not fit the method.
 
-    Source: the negative-spike works with median quantisation (DESIGN, section 1); they use float thresholds throughout
-    and drop the case gamma < 0.
+    Source: Zou et al., Advanced Intelligent Systems 2023 (doi:10.1002/aisy.202300383); their code has float thresholds
+    throughout and drops the case gamma < 0.
     """
     return CountingConversion(ann, config.t_max, limit=1).run()

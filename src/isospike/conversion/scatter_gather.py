@@ -29,6 +29,6 @@ def convert_scatter_gather(ann: SpikingGraph, config: ScatterGather) -> SpikingG
     Raises:
         ConversionError: an activation has no highest level; the message names it.
 
-    Source: the scatter-and-gather work (DESIGN, section 1), with exact thresholds.
+    Source: Zou et al., Frontiers in Neuroscience 2021 (doi:10.3389/fnins.2021.694170); thresholds are exact here.
     """
     return CountingConversion(ann, config.t_max, limit=None).run()

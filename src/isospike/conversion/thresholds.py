@@ -26,7 +26,7 @@ def derive_staircases(
 
     ``z = gain * u + constant`` reaches level n where it is ``(n - 1/2) q`` at least, so
     ``delta = q / |gain|`` and ``theta_1 = (q/2 - constant) / |gain|``. With BatchNorm behind synapses
-    ``gain = gamma unit / sigma`` and ``constant = beta - gamma (mean - bias) / sigma``, which are DESIGN's equations:
+    ``gain = gamma unit / sigma`` and ``constant = beta - gamma (mean - bias) / sigma``, as in docs/theorem.md:
     BatchNorm costs nothing at run time, it becomes two numbers per channel.
 
     Args:

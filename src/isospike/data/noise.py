@@ -20,7 +20,8 @@ def add_input_noise(images: Tensor, strength: float, seed: int) -> Tensor:
     Raises:
         DataError: a strength outside.
 
-    Source: the scatter-and-gather and negative-spike papers; rounding to uint8 is ours (DESIGN, "Exact integers").
+    Source: the scatter-and-gather and negative-spike papers; rounding to uint8 is ours, since integer networks
+    take raw pixels.
     """
     if not 0 <= strength <= MOST_NOISE:
         raise DataError(f"noise.input: expected 0 to {MOST_NOISE}, got {strength}")

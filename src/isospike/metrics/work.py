@@ -48,7 +48,8 @@ def measure_reach(graph: SpikingGraph) -> list[Reach]:
     spike then reaches those of every current that it makes). A spike that reaches a sum through no synapses, as on an
     identity shortcut, is one operation for each term that it changes: these belong to the layer of the :class:`Add`.
 
-    Source: DESIGN, "Counting work"; it says nothing of shortcuts.
+    Source: counted as in the scatter-and-gather and negative-spike papers (docs/methods.md, "Counting work"), which
+    say nothing of shortcuts.
     """
     found: dict[tuple[str, str], np.ndarray] = {}
     for layer in list_working_layers(graph):
