@@ -125,8 +125,7 @@ def round_run(folder: Path, kind: str, settings: list[str], data: Path) -> Path:
         experiment = Experiment(rounded, target, Options(find_data(rounded, data)), display.advance)
         experiment.evaluate()
         experiment.convert()
-        experiment.simulate()
-        experiment.verify()
+        experiment.simulate_and_verify()
     before, after = read_json(folder / METRICS).get("ann"), target.read_metrics()["ann"]
     print(f"ANN accuracy before rounding {before and before['accuracy']}, after {after['accuracy']}")
     return target.path

@@ -87,8 +87,7 @@ def run(
         metrics = experiment.evaluate()
         if loaded.is_convertible:
             experiment.convert()
-            experiment.simulate()
-            metrics = experiment.verify()
+            metrics = experiment.simulate_and_verify()
     _print_ann(metrics)
     if not loaded.is_convertible:
         _print("full precision (quantise.levels=none): there is nothing to convert without loss")

@@ -38,13 +38,13 @@ _MOST_TAPPED, _TAPPED_MACS = 100, 10**10
 
 class SettlingCounter:
     """Counts, batch by batch, how many images have settled after each step, and how many of them have other logits then
-    than after the last step (none, or early exit would not be exact); for ``on_simulation`` of ``verify``."""
+    than after the last step (none, or early exit would not be exact)."""
 
     def __init__(self, graph: SpikingGraph) -> None:
         self.graph, self.images, self.changed = graph, 0, 0
         self.settled = torch.zeros(graph.t_max or 1, dtype=torch.int64)
 
-    def add(self, _start: int, simulation: Simulation) -> None:
+    def add(self, simulation: Simulation) -> None:
         """Count one more batch."""
         self.images += simulation.settled.shape[1]
         self.settled += simulation.settled.sum(1)

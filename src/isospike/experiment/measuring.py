@@ -15,6 +15,7 @@ from isospike.experiment.costs import (
 from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, simulate_together
 from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
+from isospike.experiment.tallies import Tally
 from isospike.graph import SpikingGraph
 from isospike.metrics import TABLES, EnergyTable, RunLogs, count_macs
 
@@ -117,6 +118,21 @@ def measure_simulation(
         )
         for seed in seeds
     ]
+    return summarise_runs(graph, runs, test, settings, noise, seeds=seeds, device=device, tables=tables)
+
+
+def summarise_runs(
+    graph: SpikingGraph,
+    runs: Sequence[Tally],
+    test: Images,
+    settings: SimulateSection,
+    noise: NoiseSection,
+    *,
+    seeds: Sequence[int],
+    device: str,
+    tables: Sequence[EnergyTable] = TABLES,
+) -> tuple[RunLogs, dict[str, Any]]:
+    """The logs and sections of :func:`measure_simulation`, of simulations that have been run: one for each seed."""
     logs = collect_logs(graph, runs, settings.batch_size, Counting(settings.sops, settings.count_encoder))
     snn = {**summarise_logs(logs), **summarise_seeds(runs), "images": runs[0].total}
     if graph.is_rate_coded:  # rates never settle; steps that found whom to silence are part of the latency

@@ -168,7 +168,7 @@ class OwnRun:
         if noise.encoder_drop > 0:
             return self._note("verify", started, own, {}, {"verify": None})
         settling = SettlingCounter(graph)
-        findings = verify_together(
+        findings, _ = verify_together(
             graph,
             ann,
             add_noise(test, noise, own.seed),

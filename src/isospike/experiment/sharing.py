@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from isospike.conversion import QuantisedAnn, Verification, verify
 from isospike.data import Images, ImageStream
 from isospike.errors import SimulationError
 from isospike.experiment.tallies import Tally, gather_tallies, join_tallies, start_tally, tally
 from isospike.graph import SpikingGraph
-from isospike.simulator import simulate
+from isospike.simulator import Simulation, simulate
 from isospike.training import start_accelerator
 from isospike.training.processes import gather_rows, gather_sum
 from isospike.training.shares import count_share, share_images
@@ -109,23 +110,61 @@ def verify_together(
     batch_size: int,
     device: str = "cpu",
     follow: Callable[[int], Advance] | None = None,
+    on_simulation: Callable[[Simulation], None] | None = None,
     **options: Any,
-) -> Verification:
-    """:func:`isospike.verify`, each process on its share of the batches; the findings of all, on every process."""
+) -> tuple[Verification, Tally]:
+    """:func:`isospike.verify`, each process on its share of the batches.
+
+    Args:
+        graph: the spiking graph under test.
+        model: the network it came from, or its capture.
+        data: images and labels.
+        method: the method's name.
+        batch_size: images compared together.
+        device: "cpu" or "cuda".
+        follow: given the number of images of this process, gives a function to call with the number done.
+        on_simulation: called with what happened in each batch of this process.
+        options: of :func:`isospike.verify`.
+
+    Returns:
+        The findings, and the tally of all T_max steps of the simulations that they are about: those of all processes,
+        on every process.
+    """
     accelerator = start_accelerator(device)
     share = count_share(data, batch_size, accelerator)
     advance = (follow or _ignore)(share)
-    found, done = [], 0
+    found, parts, done = [], [start_tally(graph, graph.t_max or 1)], 0
     most = _MOST_IMAGES if isinstance(data, ImageStream) else share + batch_size  # what is in memory goes at once
     for _, chunk in share_images(data, batch_size, most, accelerator):
-        progress = _add(advance, done)
         found.append(
             verify(
-                graph, model, chunk.images, method, batch_size=batch_size, device=device, on_batch=progress, **options
+                graph,
+                model,
+                chunk.images,
+                method,
+                batch_size=batch_size,
+                device=device,
+                on_batch=_add(advance, done),
+                on_simulation=partial(_note, parts, chunk.labels, on_simulation),
+                **options,
             )
         )
         done += len(chunk)
-    return _combine(graph, accelerator, found)
+    return _combine(graph, accelerator, found), gather_tallies(accelerator, join_tallies(parts))
+
+
+def _note(
+    parts: list[Tally],
+    labels: Tensor,
+    on_simulation: Callable[[Simulation], None] | None,
+    first: int,
+    simulation: Simulation,
+) -> None:
+    """Add a batch, whose first image has the place ``first`` among the labels, to the tallies."""
+    batch = simulation.settled.shape[1]
+    parts.append(tally(simulation, labels[first : first + batch], batch))
+    if on_simulation is not None:
+        on_simulation(simulation)
 
 
 def _combine(graph: SpikingGraph, accelerator: Accelerator, found: list[Verification]) -> Verification:

@@ -15,7 +15,7 @@ from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import SettlingCounter
-from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
+from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation, summarise_runs
 from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
 from isospike.experiment.recipe import Recipe
@@ -23,7 +23,9 @@ from isospike.experiment.run_folder import RunFolder, load_initial
 from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import classify_together, verify_together
 from isospike.experiment.sharing_loss import measure_loss_together
-from isospike.metrics import count_macs, write_logs
+from isospike.experiment.tallies import Tally, cut_tally
+from isospike.graph import SpikingGraph
+from isospike.metrics import RunLogs, count_macs, write_logs
 from isospike.networks import Network, capture
 from isospike.training import EpochReport, check_device, evaluate, is_main_process, train, wait_for_others
 
@@ -174,6 +176,39 @@ class Experiment:
             follow=partial(self.advance, "simulate"),
             tables=list_tables(self.recipe.energy),
         )
+        return self._note_simulation(started, logs, sections)
+
+    def simulate_and_verify(self) -> dict[str, Any]:
+        """:meth:`simulate` and :meth:`verify`, in one pass where what is proved is the simulation that is measured:
+        a lossless method, spikes that pass within the step and none of them dropped, one noise at most.
+
+        The time of the pass is that of ``verify``.
+        """
+        started, recipe = time.perf_counter(), self.recipe
+        self._require_levels()
+        check_conversion(self.folder, recipe)
+        graph = self.folder.read_graph()
+        same = METHODS[recipe.convert.method].lossless and recipe.simulate.propagation == "within-step"
+        same &= recipe.noise.encoder_drop == 0 and len(recipe.noise_seeds) == 1
+        if not same or recipe.simulate.steps > (graph.t_max or 0):
+            self.simulate()
+            return self.verify()
+        section, whole = self._prove(graph)
+        proved = time.perf_counter()
+        logs, sections = summarise_runs(
+            graph,
+            [cut_tally(whole, recipe.simulate.steps)],
+            self._test_images(),
+            recipe.simulate,
+            recipe.noise,
+            seeds=recipe.noise_seeds,
+            device=self.options.device,
+            tables=list_tables(recipe.energy),
+        )
+        self._note_simulation(proved, logs, sections)
+        return self._note("verify", started + (time.perf_counter() - proved), {"verify": section, "loss": None})
+
+    def _note_simulation(self, started: float, logs: RunLogs, sections: dict[str, Any]) -> dict[str, Any]:
         if is_main_process():
             write_logs(logs, self.folder.logs)
         return self._note("simulate", started, sections)
@@ -190,13 +225,16 @@ class Experiment:
             return self._note("verify", started, {"verify": None, "loss": asdict(self._measure_loss())})
         if self.recipe.noise.encoder_drop > 0:
             return self._note("verify", started, {"verify": None})
-        test = self._add_noise(self._test_images(), self.recipe.seed)
-        graph = self.folder.read_graph()
+        section, _ = self._prove(self.folder.read_graph())
+        return self._note("verify", started, {"verify": section, "loss": None})
+
+    def _prove(self, graph: SpikingGraph) -> tuple[dict[str, Any], Tally]:
+        """The section ``verify``, and the tally of the simulations that were verified, all T_max steps."""
         settling = SettlingCounter(graph)
-        findings = verify_together(
+        findings, whole = verify_together(
             graph,
             self._read_model(),
-            test,
+            self._add_noise(self._test_images(), self.recipe.seed),
             self.recipe.convert.method,
             **self.recipe.convert_options,
             engine=self.recipe.simulate.engine,
@@ -205,8 +243,7 @@ class Experiment:
             follow=partial(self.advance, "verify"),
             on_simulation=settling.add,
         )
-        section = {**asdict(findings), "latency": settling.summarise(self.options.device)}
-        return self._note("verify", started, {"verify": section, "loss": None})
+        return {**asdict(findings), "latency": settling.summarise(self.options.device)}, whole
 
     def _measure_loss(self) -> Loss:
         """How far the stored rate-coded graph is from the stored model, on every test image."""

@@ -88,6 +88,22 @@ def join_tallies(parts: Sequence[Tally]) -> Tally:
     )
 
 
+def cut_tally(whole: Tally, steps: int) -> Tally:
+    """The first ``steps`` time steps of a tally."""
+
+    def cut_each(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: series[:, :steps] for name, series in group.items()}
+
+    return Tally(
+        whole.images,
+        whole.correct[:, :steps],
+        whole.settled[:, :steps],
+        cut_each(whole.positive),
+        cut_each(whole.negative),
+        cut_each(whole.sops),
+    )
+
+
 def gather_tallies(accelerator: Accelerator, own: Tally) -> Tally:
     """The tallies of all processes, in their order, on every process."""
     if accelerator.num_processes == 1:
