@@ -28,7 +28,7 @@ SETTLING, SETTLING_END = "<!-- settling: written by benchmarks/publish.py -->", 
 COMPARED, COMPARED_END = "<!-- comparisons: written by benchmarks/publish.py -->", "<!-- end of comparisons -->"
 
 # Row, network, data, published accuracies in percent (SRP's: README of the authors' code), the T at which ours is given
-NONE_PUBLISHED = "number not at hand"
+NONE_PUBLISHED = "\N{EN DASH}"
 PUBLISHED = [
     ("all-integer-mnist", "32C5-P2-64C5-P2-1000", "MNIST", "ANN 99.45, SNN 99.45 at T=4", 4),
     ("all-integer-cifar10", "96C3-256C3-P2-...-1024-1024", "CIFAR-10", "ANN 93.32, SNN 93.15 at T=8", 8),
@@ -141,7 +141,7 @@ def format_comparisons() -> str:
             "",
             f"Recipe `{facts['recipe']}`: {training['epochs']} epochs in {minutes:.1f} min; then",
             "",
-            f"    {' '.join(facts['command'])}",
+            f"    {format_command(facts['command'])}",
             "",
             *path.with_suffix(".md").read_text().splitlines(),
             "",
@@ -149,6 +149,12 @@ def format_comparisons() -> str:
             *([""] if figures else []),
         ]
     return "\n".join(lines).rstrip()
+
+
+def format_command(words: list[str]) -> str:
+    """A command as anybody would give it: runs under runs/, the dataset in FOLDER."""
+    words = [f"runs/{word.rpartition('/runs/')[2]}" if "/runs/" in word else word for word in words]
+    return " ".join("FOLDER" if before == "--data" else word for before, word in zip(["", *words], words, strict=False))
 
 
 def read_metrics(name: str) -> dict[str, Any] | None:
@@ -160,7 +166,7 @@ def read_metrics(name: str) -> dict[str, Any] | None:
 def format_results() -> str:
     """The whole published table beside ours."""
     lines = [
-        "| recipe | network | data | published (%) | ANN (%) | SNN at that T (%) | SNN = ANN on every image from "
+        "| result | network | data | published (%) | ANN (%) | SNN at that T (%) | SNN = ANN on every image from "
         "| mismatches | spikes / image | SOPs / image | MACs / image | training | machine |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -212,7 +218,7 @@ def format_proof(metrics: dict[str, Any]) -> tuple[str, str]:
 def format_settling() -> str:
     """When images settle and what early exit saves, of the rows whose verification noted it."""
     lines = [
-        "| recipe | 50 % | 90 % | 99 % | 100 % | mean steps with early exit | answers that early exit changes |",
+        "| result | 50 % | 90 % | 99 % | 100 % | mean steps with early exit | answers that early exit changes |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, *_ in PUBLISHED:
@@ -230,7 +236,7 @@ def format_settling() -> str:
 def format_summary() -> str:
     """The rows that we have, short."""
     lines = [
-        "| recipe | data | ANN (%) | SNN (%) | SOPs / image at that T | ANN's MACs | equal on every test image from "
+        "| result | data | ANN (%) | SNN (%) | SOPs / image at that T | ANN's MACs | equal on every test image from "
         "| published (%) |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -16,6 +16,7 @@ from isospike.experiment import list_recipes, read_recipe
 from isospike.zoo import catalogue
 
 NAMES = zoo.names()
+PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
 VERIFIED = Path(__file__).parents[2] / "results" / "zoo" / "metrics.json"
 
 
@@ -58,6 +59,21 @@ def test_its_row(name: str) -> None:
     assert row["data"] in SOURCES
     assert row["licence"].startswith("MIT; trained on ")
     assert Path(row["path"]).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_says_what_is_there(name: str) -> None:
+    entry, row = zoo.find(name), zoo.find(name).describe()
+    ann, settled_by = entry.metrics["ann"]["accuracy"], entry.metrics["verify"]["settled_by"]
+    said = [
+        f"`{name}`",
+        entry.metrics["method"],
+        f"{100 * ann:.2f}",
+        f"{100 * row['snn_accuracy']:.2f} at T={row['step']}",
+        f"T={settled_by}",
+        f"{row['bytes']:,}",
+    ]
+    assert f"| {' | '.join(said)} |" in PAGE.read_text().splitlines()
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
