@@ -215,8 +215,8 @@ def check_model(folder: Path, recipe: Recipe, graph: SpikingGraph) -> None:
 
 
 def find_step(recipe: Recipe) -> int:
-    """T of the published number, where it is among the steps that are simulated; else the last step."""
-    stated = re.search(r"at T=(\d+)", recipe.about.published)
+    """T of the published number, the last of several, where so many steps are simulated; else the last of these."""
+    stated = re.search(r"at T=(?:\d+, )*(\d+)", recipe.about.published)
     return min(int(stated[1]) if stated else recipe.simulate.steps, recipe.simulate.steps)
 
 

@@ -59,3 +59,12 @@ def test_proof_by_several_processes_is_that_of_one(folder: Path, processes: int,
     assert alone["verify"]["images"] == 55
     launch(*command, processes=processes)  # three processes, two batches: one process has none
     assert read_numbers(folder) == alone
+
+
+def test_a_whole_run_by_two_processes_measures_what_one_does(folder: Path) -> None:
+    command = ["run", str(folder / "recipe.toml"), "--out", str(folder), *LAST_IMAGES, *BATCHES]
+    assert run(command) == 0  # trained already; simulates and verifies in one pass
+    alone = read_numbers(folder)
+    assert alone["snn"]["images"] == alone["verify"]["images"] == 55
+    assert launch(*command).count("verified") == 1
+    assert read_numbers(folder) == alone

@@ -12,7 +12,7 @@ import pytest
 
 from isospike import load_graph, save_graph, zoo
 from isospike.errors import FileError
-from isospike.experiment import read_recipe
+from isospike.experiment import load_recipe, read_recipe
 from isospike.files import read_tensors
 from isospike.graph import Convolution, Dense
 from tests.zoo.conftest import make_run
@@ -125,6 +125,21 @@ def test_the_step_that_is_listed_was_simulated(keeper: ModuleType, run_folder: P
     with pytest.raises(FileError, match="--step"):
         keeper.add(run_folder, None, 5, NOWHERE)
     assert zoo.names() == []
+
+
+@pytest.mark.parametrize(
+    ("published", "step"),
+    [
+        ("SNN 99.45 at T=4", 4),
+        ("SNN 1, 2, 3, 4 at T=1, 2, 4, 8 (tau=4)", 8),
+        ("SNN 92.77 at T=57", 10),  # more than are simulated
+        ("nothing published", 10),
+    ],
+)
+def test_the_listed_step_is_the_last_published_one(keeper: ModuleType, published: str, step: int) -> None:
+    recipe = load_recipe("digits", [f"about.published={published}", "simulate.steps=10"])
+    assert recipe.about.published == published
+    assert keeper.find_step(recipe) == step
 
 
 def test_settings_change_only_what_is_rounded(
