@@ -2,7 +2,7 @@
 
     python benchmarks/published_lenet.py [--weights FILE.npz] [--data FOLDER] [--out FILE.json]
 
-The weights are ../shared/data/published/lenet-k1-B2.npz (TensorFlow layout; see the README beside them).
+The weights are ../shared/data/published/lenet-k1-B2.npz unless --weights says otherwise (TensorFlow's layout).
 """
 
 import argparse
