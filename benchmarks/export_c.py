@@ -2,11 +2,11 @@
 
     python benchmarks/export_c.py --out FILE.json [NETWORK ...] [--data FOLDER] [--weights packed|bytes] [--strict]
 
-NETWORK is a name in the zoo, or an snn.safetensors as ``DATASET=FILE``. By default: all-integer-mnist and
-all-integer-cifar10 of the zoo. At the top level of what is written stand the totals ``images``, ``different_logits``
-(of images x steps x classes, against the engine), ``flash_bytes`` and ``ram_bytes``; under ``networks`` the same for
-each, flash of a Cortex-M4 too, and images per second of program and engine: of processor time, one thread, all steps,
-the program's printing included.
+NETWORK is a name in the zoo, or an snn.safetensors as ``DATASET=FILE``. By default: all-integer-mnist,
+all-integer-cifar10 and srp-cifar10-resnet20-int8 of the zoo. At the top level of what is written stand the totals
+``images``, ``different_logits`` (of images x steps x classes, against the engine), ``flash_bytes`` and ``ram_bytes``;
+under ``networks`` the same for each, flash of a Cortex-M4 too, and images per second of program and engine: of
+processor time, one thread, all steps, the program's printing included.
 
 ``--strict`` compiles with every C compiler there is (gcc, clang) at ``-std=c99 -Wall -Wextra -Werror -pedantic``, and
 again with AddressSanitizer and UBSan where they are installed (else null); ``--strict-images`` run through each.
@@ -36,7 +36,7 @@ from isospike.zoo import find
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-NETWORKS = ("all-integer-mnist", "all-integer-cifar10")
+NETWORKS = ("all-integer-mnist", "all-integer-cifar10", "srp-cifar10-resnet20-int8")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 

@@ -45,6 +45,6 @@ def test_totals_are_of_all_networks(
     monkeypatch.setattr(sys, "argv", ["export_c.py", "--out", str(out)])
     benchmark.main()
     written = json.loads(out.read_text())
-    assert [written[key] for key in ("images", "different_logits", "flash_bytes", "ram_bytes")] == [6, 2, 1000, 140]
-    assert list(written["networks"]) == ["all-integer-mnist", "all-integer-cifar10"]
+    assert [written[key] for key in ("images", "different_logits", "flash_bytes", "ram_bytes")] == [9, 3, 1500, 210]
+    assert list(written["networks"]) == ["all-integer-mnist", "all-integer-cifar10", "srp-cifar10-resnet20-int8"]
     assert "all-integer-cifar10: 1 of 60 logits differ" in capsys.readouterr().out
