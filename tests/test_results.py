@@ -71,6 +71,13 @@ def test_a_page_without_the_marks_of_a_table_stays(page: str) -> None:
         publish.replace_block(page.format(begin=publish.BEGIN, end=publish.END), "a table")
 
 
+def test_commands_are_given_without_the_machine_they_ran_on() -> None:
+    words = ["isospike", "compare", "/work/runs/a", "--data", "/x/data/mnist", "--limit", "9", "-o", "/work/runs/a/all"]
+    said = load_script("publish").format_command(words)
+    assert said == "isospike compare runs/a --data FOLDER --limit 9 -o runs/a/all"
+    assert not [line for line in (ROOT / "results" / "README.md").read_text().splitlines() if "/work/" in line]
+
+
 def test_the_tables_are_those_of_the_committed_metrics() -> None:
     publish = load_script("publish")
     assert publish.format_results() in (ROOT / "results" / "README.md").read_text()

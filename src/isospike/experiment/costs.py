@@ -36,26 +36,22 @@ _MOST_TAPPED, _TAPPED_MACS = 100, 10**10
 """Images that NeuroBench's counts are taken on, at most, and the work that they may be."""
 
 
-class SettlingCounter:
-    """Counts, batch by batch, how many images have settled after each step, and how many of them have other logits then
-    than after the last step (none, or early exit would not be exact)."""
+class EarlyExitCounter:
+    """Counts, batch by batch, how many images have other logits in the step in which they settle than after the last
+    (none, or early exit would not be exact)."""
 
-    def __init__(self, graph: SpikingGraph) -> None:
-        self.graph, self.images, self.changed = graph, 0, 0
-        self.settled = torch.zeros(graph.t_max or 1, dtype=torch.int64)
+    def __init__(self) -> None:
+        self.changed = 0
 
     def add(self, simulation: Simulation) -> None:
-        """Count one more batch."""
-        self.images += simulation.settled.shape[1]
-        self.settled += simulation.settled.sum(1)
+        """Count one more batch of this process."""
         self.changed += count_changed_by_early_exit(simulation)
 
-    def summarise(self, device: str) -> dict[str, Any]:
-        """The section ``latency``, of all processes together."""
+    def summarise(self, graph: SpikingGraph, whole: Tally, device: str) -> dict[str, Any]:
+        """The section ``latency`` of a proof: of all processes together, as ``whole`` is."""
         accelerator = start_accelerator(device)
-        own = torch.cat([self.settled, torch.tensor([self.images, self.changed])]).to(accelerator.device)
-        *settled, images, changed = gather_sum(accelerator, own).tolist()
-        return {**_describe_latency(self.graph, settled, images), "early_exit_changes": changed}
+        changed = gather_sum(accelerator, torch.tensor([self.changed], device=accelerator.device))
+        return {**summarise_latency(graph, [whole]), "early_exit_changes": int(changed)}
 
 
 def count_changed_by_early_exit(simulation: Simulation) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isospike.conversion import METHODS, QuantisedAnn, convert
 from isospike.data import Images
 from isospike.errors import ConversionError, FileError
-from isospike.experiment.costs import SettlingCounter
+from isospike.experiment.costs import EarlyExitCounter
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
@@ -167,8 +167,8 @@ class OwnRun:
         settings, noise = read_later_sections(self.settings, graph.t_max or 1)
         if noise.encoder_drop > 0:
             return self._note("verify", started, own, {}, {"verify": None})
-        settling = SettlingCounter(graph)
-        findings, _ = verify_together(
+        exits = EarlyExitCounter()
+        findings, whole = verify_together(
             graph,
             ann,
             add_noise(test, noise, own.seed),
@@ -178,9 +178,9 @@ class OwnRun:
             batch_size=settings.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
-            on_simulation=settling.add,
+            on_simulation=exits.add,
         )
-        section = {**asdict(findings), "latency": settling.summarise(self.options.device)}
+        section = {**asdict(findings), "latency": exits.summarise(graph, whole, self.options.device)}
         return self._note("verify", started, own, {}, {"verify": section})
 
     def _open(self) -> tuple[OwnNetwork, SpikingGraph, Images]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
-from isospike.experiment.costs import SettlingCounter
+from isospike.experiment.costs import EarlyExitCounter
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation, summarise_runs
 from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
@@ -230,7 +230,7 @@ class Experiment:
 
     def _prove(self, graph: SpikingGraph) -> tuple[dict[str, Any], Tally]:
         """The section ``verify``, and the tally of the simulations that were verified, all T_max steps."""
-        settling = SettlingCounter(graph)
+        exits = EarlyExitCounter()
         findings, whole = verify_together(
             graph,
             self._read_model(),
@@ -241,9 +241,9 @@ class Experiment:
             batch_size=self.recipe.simulate.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
-            on_simulation=settling.add,
+            on_simulation=exits.add,
         )
-        return {**asdict(findings), "latency": settling.summarise(self.options.device)}, whole
+        return {**asdict(findings), "latency": exits.summarise(graph, whole, self.options.device)}, whole
 
     def _measure_loss(self) -> Loss:
         """How far the stored rate-coded graph is from the stored model, on every test image."""
