@@ -70,8 +70,8 @@ def start_accelerator(device: str, precision: str = "float32") -> Accelerator:
 def leave_processes() -> None:
     """Take this process out of its group, if it is in one: the last thing that a launched program does."""
     if distributed.is_available() and distributed.is_initialized():
-        # What still holds tensors of the group (wrapped models, in cycles) could reach its threads while the interpreter
-        # ends, where they abort: see https://github.com/pytorch/pytorch/pull/179291
+        # What still holds tensors of the group (wrapped models, in cycles) could reach its threads while the
+        # interpreter ends, where they abort: see https://github.com/pytorch/pytorch/pull/179291
         gc.collect()
         distributed.destroy_process_group()
 
