@@ -193,9 +193,15 @@ def format_row(metrics: dict[str, Any], steps: int) -> list[str]:
         f"{snn['spikes_per_image'][step]:,.0f}",
         f"{snn['sops_per_image'][step]:,.0f}",
         f"{ann['macs_per_image']:,}",
-        f"{training['epochs']} epochs, {training['seconds'] / 60:.1f} min" if training else "",
+        format_training(training) if training else "",
         training.get("machine") or "not noted",
     ]
+
+
+def format_training(training: dict[str, Any]) -> str:
+    """Epochs and minutes, and whose weights they began with."""
+    text = f"{training['epochs']} epochs, {training['seconds'] / 60:.1f} min"
+    return text if "initial" not in training else f"{text}, begun with `{training['initial']['source']}`"
 
 
 def format_proof(metrics: dict[str, Any]) -> tuple[str, str]:

@@ -33,10 +33,10 @@ from isospike.conversion import METHODS, convert, verify
 from isospike.data import SOURCES
 from isospike.errors import ExportError, FileError, IsospikeError
 from isospike.experiment import Experiment, Options, Recipe, RunFolder, read_recipe
+from isospike.experiment.initial import load_weights
 from isospike.experiment.provenance import read_versions
 from isospike.experiment.reading import change_recipe, check_recipe
 from isospike.experiment.recipe import dump_recipe
-from isospike.experiment.run_folder import load_initial
 from isospike.export import export_c
 from isospike.files import read_json, write_json
 from isospike.graph import SpikingGraph, compare_graphs, count_membrane_bits, load_graph
@@ -116,7 +116,7 @@ def round_run(folder: Path, kind: str, settings: list[str], data: Path) -> Path:
     content["about"]["source"] += f"; {ROUNDED}{kind}"
     rounded = change_recipe(check_recipe(RECIPE, content), settings)
     model = rounded.build()
-    load_initial(model, folder / "model.safetensors")
+    load_weights(model, folder / "model.safetensors")
     target = RunFolder(folder.with_name(f"{folder.name}-{kind}"))
     target.clear_results()
     target.write_recipe(rounded)

@@ -217,6 +217,15 @@ def test_a_training_that_began_otherwise_does_not_go_on(fail: Fail, folder: Path
     assert "network.initial: got other.safetensors" in line
 
 
+def test_initial_weights_that_are_not_there_or_of_another_network(fail: Fail, folder: Path, tmp_path: Path) -> None:
+    start = ["train", "digits", "--out", tmp_path / "out", "--set"]
+    assert "scatter-gather-cifar10" in fail(*start, "network.initial=zoo:scatter-gather-cifar")
+    assert "no-such.safetensors" in fail(*start, "network.initial=no-such.safetensors")
+    line = fail(*start, f"network.initial={folder / 'snn.safetensors'}")
+    assert f"network.initial: {folder / 'snn.safetensors'}: weight 1 of the graph is (8, 1, 3, 3), expected" in line
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
 def test_a_network_that_is_there_keeps_its_conversion(fail: Fail, folder: Path) -> None:
     kept = (folder / "recipe.toml").read_text()
     for command in ("simulate", "evaluate"):

@@ -7,7 +7,7 @@ import torch
 
 from isospike.errors import FileError, IsospikeError
 from isospike.experiment import RunFolder, load_recipe
-from isospike.experiment.run_folder import load_initial
+from isospike.experiment.initial import load_weights
 from isospike.networks import Network
 
 NAME = "srp-cifar10-resnet20"
@@ -41,7 +41,7 @@ def test_initial_weights_pass_between_quantisations(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_model(plain)
     quantised = load_recipe("digits", ["quantise.levels=qcfs", "quantise.weights=ternary"]).build()
     before = {name: value.clone() for name, value in quantised.state_dict().items() if name.endswith("threshold")}
-    load_initial(quantised, tmp_path / "model.safetensors")
+    load_weights(quantised, tmp_path / "model.safetensors")
     state, source = quantised.state_dict(), plain.state_dict()
     assert before and all(torch.equal(state[name], value) for name, value in before.items())
     for name, value in source.items():
@@ -53,13 +53,13 @@ def test_initial_weights_pass_between_quantisations(tmp_path: Path) -> None:
 def test_initial_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_model(load_recipe("digits", ["network.notation=8C3-P2-32"]).build())
     with pytest.raises(FileError, match=r"network\.initial"):
-        load_initial(load_recipe("digits").build(), tmp_path / "model.safetensors")
+        load_weights(load_recipe("digits").build(), tmp_path / "model.safetensors")
 
 
 def test_initial_weights_leave_what_the_recipe_says_of_pixels(tmp_path: Path) -> None:
     RunFolder(tmp_path).write_model(load_recipe("digits", ["network.offset=[3]", "network.deviation=[60.0]"]).build())
     net = load_recipe("digits", ["network.offset=[7]", "network.deviation=[51.0]"]).build()
-    load_initial(net, tmp_path / "model.safetensors")
+    load_weights(net, tmp_path / "model.safetensors")
     state = net.state_dict()
     assert state["pixels.offset"].tolist() == [7]
     assert [value.item() for name, value in state.items() if name.endswith(".gain")] == [255 / 51]

@@ -211,34 +211,3 @@ def load_state(model: Network, path: Path) -> None:
     if extra:
         raise FileError(f"{path}: unknown tensor {extra[0]}: a checkpoint of another network; train anew")
     model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
-
-
-def load_initial(model: Network, path: Path) -> None:
-    """Fill ``model`` with the weights of the same network under other quantisation: learned thresholds and latent
-    weights are called otherwise there, or are not there at all. What the recipe says of pixels stays.
-
-    Raises:
-        FileError: the file is damaged, or its tensors are not those of this network.
-    """
-    tensors, _ = read_tensors(path)
-    plain = {_strip_quantiser(name): array for name, array in tensors.items()}
-    state = model.state_dict()
-    for name, tensor in state.items():
-        array = plain.get(_strip_quantiser(name))
-        if name.endswith(("pixels.offset", ".gain")):
-            continue
-        if array is None and not name.endswith(".threshold"):
-            raise FileError(f"{path}: the tensor {name} is missing: network.initial needs the same network's model")
-        if array is None:
-            continue
-        if array.size != tensor.numel() or str(array.dtype) != str(tensor.dtype).removeprefix("torch."):
-            raise FileError(
-                f"{path}: {name} is {array.dtype} {array.shape}, expected {tensor.dtype} {tuple(tensor.shape)}: "
-                "network.initial needs the same network's model"
-            )
-        state[name] = torch.from_numpy(array.copy()).reshape(tensor.shape)
-    model.load_state_dict(state)
-
-
-def _strip_quantiser(name: str) -> str:
-    return name.replace("parametrizations.weight.original", "weight")

@@ -60,8 +60,8 @@ class NetworkSection(Section):
         divisor: pixels are worth ``1 / divisor``.
         deviation: standard deviation per channel, in pixel steps; it folds into the encoder's weights.
         dropout: while training, the probability of dropping activations; after pooling and dense layers in a notation.
-        initial: a model.safetensors of the same network, trained with other quantisation (such as none), whose weights
-            the training begins with.
+        initial: whose weights the training begins with: a model.safetensors of the same network, trained with other
+            quantisation (such as none), an snn.safetensors that a lossless method made of it, or ``zoo:NAME``.
         teacher: the run folder of a trained network, such as a full-precision twin, whose answers the training learns
             from as well (``train.distil``).
     """

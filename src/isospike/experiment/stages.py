@@ -15,11 +15,12 @@ from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import EarlyExitCounter
+from isospike.experiment.initial import load_initial
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation, summarise_runs
 from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
 from isospike.experiment.recipe import Recipe
-from isospike.experiment.run_folder import RunFolder, load_initial
+from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import classify_together, verify_together
 from isospike.experiment.sharing_loss import measure_loss_together
@@ -81,8 +82,11 @@ class Experiment:
         train_images, _ = self._load()
         torch.manual_seed(recipe.seed)
         model = recipe.build()
+        initial = None
         if recipe.network.initial is not None:
-            load_initial(model, Path(recipe.network.initial))
+            initial = load_initial(
+                model, recipe.network.initial, lambda: choose_training_images(recipe, train_images, {})
+            )
         reports = train(
             model,
             train_images,
@@ -105,6 +109,8 @@ class Experiment:
             "seconds": round(seconds, 2),
             "machine": describe_machine(self.options.device),
         }
+        if initial is not None:
+            section["initial"] = initial
         self._note("train", min(started, time.perf_counter() - seconds), {"training": section})
 
     def evaluate(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from isospike.networks.notation import ConvolutionSpec, DenseSpec, LayerSpec, Po
 from isospike.networks.onnx_reader import read_onnx
 from isospike.networks.reference import CapturedNetwork, evaluate_capture
 from isospike.networks.resnet import ResNet, resnet8, resnet18, resnet20, resnet34
+from isospike.networks.restoring import restore
 from isospike.networks.tracing import capture
 from isospike.networks.vgg import Vgg, vgg11, vgg15, vgg16
 from isospike.networks.weights import Binary, Int8, QuantisedWeight, Ternary, quantise_weight, split_weight
@@ -48,6 +49,7 @@ __all__ = [
     "resnet18",
     "resnet20",
     "resnet34",
+    "restore",
     "split_weight",
     "vgg11",
     "vgg15",

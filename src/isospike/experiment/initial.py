@@ -1,0 +1,78 @@
+"""What a training begins with, where a recipe says so: the weights of another network."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isospike.errors import ConversionError, FileError
+from isospike.files import read_bytes, read_tensors
+from isospike.graph import load_graph
+from isospike.networks import Network, restore
+
+_ZOO = "zoo:"
+_MEASURED = 1000
+"""Training images that BatchNorm's statistics are measured on, where a graph has none."""
+
+
+def load_initial(model: Network, source: str, draw: Callable[[], Tensor]) -> dict[str, str]:
+    """Fill ``model`` with the weights that ``network.initial`` names.
+
+    Arguments:
+        model: changed in place.
+        source: a ``model.safetensors`` of the same network under other quantisation, an ``snn.safetensors`` of a
+            lossless method, or ``zoo:NAME``.
+        draw: gives uint8 training images (n, channel, height, width), as they enter the network.
+
+    Returns:
+        ``source`` and the ``sha256`` of its file, for the metrics.
+
+    Raises:
+        FileError: the file is damaged or of another network, or there is none of that name in the zoo.
+        ConversionError: a spiking graph of another network; see :func:`isospike.networks.restore`.
+    """
+    from isospike.zoo import find  # the zoo is made of experiments
+
+    path = find(source.removeprefix(_ZOO)).graph_path if source.startswith(_ZOO) else Path(source)
+    _, metadata = read_tensors(path)
+    if "graph" in metadata:
+        try:
+            restore(model, load_graph(path), draw()[:_MEASURED])
+        except ConversionError as error:
+            raise ConversionError(f"network.initial: {path}: {error}") from error
+    else:
+        load_weights(model, path)
+    return {"source": source, "sha256": sha256(read_bytes(path)).hexdigest()}
+
+
+def load_weights(model: Network, path: Path) -> None:
+    """Fill ``model`` with the weights of the same network under other quantisation: learned thresholds and latent
+    weights are called otherwise there, or are not there at all. What the recipe says of pixels stays.
+
+    Raises:
+        FileError: the file is damaged, or its tensors are not those of this network.
+    """
+    tensors, _ = read_tensors(path)
+    plain = {_strip_quantiser(name): array for name, array in tensors.items()}
+    state = model.state_dict()
+    for name, tensor in state.items():
+        array = plain.get(_strip_quantiser(name))
+        if name.endswith(("pixels.offset", ".gain")):
+            continue
+        if array is None and not name.endswith(".threshold"):
+            raise FileError(f"{path}: the tensor {name} is missing: network.initial needs the same network's model")
+        if array is None:
+            continue
+        if array.size != tensor.numel() or str(array.dtype) != str(tensor.dtype).removeprefix("torch."):
+            raise FileError(
+                f"{path}: {name} is {array.dtype} {array.shape}, expected {tensor.dtype} {tuple(tensor.shape)}: "
+                "network.initial needs the same network's model"
+            )
+        state[name] = torch.from_numpy(array.copy()).reshape(tensor.shape)
+    model.load_state_dict(state)
+
+
+def _strip_quantiser(name: str) -> str:
+    return name.replace("parametrizations.weight.original", "weight")
