@@ -183,3 +183,35 @@ def test_rate_coded_nodes(network: Any) -> None:
         held.add_max_pool(0, (2, 2), (2, 2), (0, 0), 1, SIGNS[:2])
     with pytest.raises(ValueError, match="restart: "):
         require_native().Network(3, "", True, 3)
+
+
+SIGNAL, TAPS = np.zeros((2, 4, 4, 3)), np.ones((3, 3, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("signal", "taps", "settings", "error", "words"),
+    [
+        (SIGNAL.astype(np.float32), TAPS, ONE[:3], TypeError, "incompatible"),
+        (SIGNAL[..., 0], TAPS, ONE[:3], TypeError, "incompatible"),
+        (SIGNAL[:, ::2], TAPS, ONE[:3], TypeError, "incompatible"),
+        (SIGNAL, TAPS[:, :, :2].copy(), ONE[:3], ValueError, "weight: expected a row for each channel"),
+        (SIGNAL, np.ones((5, 3, 3, 5)), ONE[:3], ValueError, "kernel: does not fit"),
+        (SIGNAL, np.ones((0, 3, 3, 5)), ONE[:3], ValueError, "kernel: 1 to 32768"),
+        (SIGNAL, TAPS, ((0, 1), (0, 0), (1, 1)), ValueError, "stride: "),
+        (SIGNAL, TAPS, ((1, 1), (0, -1), (1, 1)), ValueError, "padding: "),
+        (SIGNAL, TAPS, ((1, 1), (0, 0), (1, 0)), ValueError, "dilation: "),
+    ],
+)
+def test_float_convolutions(
+    signal: np.ndarray, taps: np.ndarray, settings: tuple[Any, ...], error: type[Exception], words: str
+) -> None:
+    assert require_native().scatter(SIGNAL, TAPS, *ONE[:3], 2, "").shape == (2, 2, 2, 5)
+    with pytest.raises(error, match=words):
+        require_native().scatter(signal, taps, *settings, 2, "")
+
+
+def test_float_convolutions_need_a_thread_and_a_known_instruction_set() -> None:
+    with pytest.raises(ValueError, match="threads: "):
+        require_native().scatter(SIGNAL, TAPS, *ONE[:3], 0, "")
+    with pytest.raises(ValueError, match="ISOSPIKE_ISA: "):
+        require_native().scatter(SIGNAL, TAPS, *ONE[:3], 1, "sse9")

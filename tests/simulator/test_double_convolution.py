@@ -6,6 +6,7 @@ from torch.nn.functional import conv2d
 
 from isospike import double_convolution
 from isospike.double_convolution import convolve, lay_weight_out
+from isospike.engine import is_available, list_isas
 
 PLAIN = ((1, 1), (0, 0), (1, 1))
 
@@ -27,8 +28,9 @@ def test_the_same_integers(size, kernel, stride, padding, dilation, biased, monk
     weight = torch.randint(-9, 10, (4, 3, *kernel), generator=generator).double()
     bias = torch.arange(4.0, dtype=torch.float64) if biased else None
     expected = conv2d(images, weight, bias, stride, padding, dilation)
-    for numbers in (1, 300, 2**20):  # an image at a time, some, all
+    for numbers, few in ((1, 0), (300, 0), (2**20, 0), (1, 2)):  # an image at a time, some, all; spike by spike
         monkeypatch.setattr(double_convolution, "_PATCHES", numbers)
+        monkeypatch.setattr(double_convolution, "_FEW", few)
         for given in (images, images.contiguous(memory_format=torch.channels_last)):
             assert torch.equal(convolve(given, weight, bias, stride, padding, dilation, 1), expected)
 
@@ -36,9 +38,57 @@ def test_the_same_integers(size, kernel, stride, padding, dilation, biased, monk
 def test_weights_laid_out_give_the_same() -> None:
     images, weight = torch.randn(2, 4, 5, 5).double(), torch.randn(3, 4, 2, 2).double()
     laid = lay_weight_out(weight)
-    assert laid.is_contiguous(memory_format=torch.channels_last)
+    assert laid.permute(2, 3, 1, 0).is_contiguous()
     assert torch.equal(convolve(images, laid, None, *PLAIN, 1), convolve(images, weight, None, *PLAIN, 1))
     assert lay_weight_out(weight.float()).is_contiguous()  # PyTorch takes the layout of its output from the weights
+
+
+needs_engine = pytest.mark.skipif(not is_available(), reason="the engine was not compiled")
+
+
+def draw_spikes(share: float, channels: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    spikes = torch.randint(-2, 3, (6, channels, 9, 8), generator=generator).double()
+    return spikes * (torch.rand(spikes.shape, generator=generator) < share)
+
+
+@needs_engine
+@pytest.mark.parametrize("out", [1, 7, 16, 67, 131])  # whole vectors of any width, and rests
+@pytest.mark.parametrize("isa", list_isas() if is_available() else [])
+def test_few_spikes_are_added_one_by_one(out: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISOSPIKE_ISA", isa)
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(out, 5, 3, 2, generator=generator).double()
+    for share in (0.0, 0.01, 0.15):
+        spikes = draw_spikes(share)
+        for geometry in (PLAIN, ((2, 1), (1, 2), (1, 1)), ((1, 3), (0, 1), (2, 2))):
+            expected = conv2d(spikes, weight, None, *geometry)
+            with monkeypatch.context() as patch:
+                patch.setattr(torch, "mm", None)  # calling it would fail
+                found = convolve(spikes, lay_weight_out(weight), None, *geometry, 1)
+            assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@needs_engine
+def test_batches_and_threads_change_no_bit() -> None:
+    spikes, weight = draw_spikes(0.1), torch.randn(20, 5, 3, 3).double()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        whole = convolve(spikes, weight, None, *PLAIN, 1)
+        torch.set_num_threads(1)
+        parts = [convolve(each, weight, None, *PLAIN, 1) for each in spikes.split(1)]
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_many_spikes_and_no_engine_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(4, 5, 3, 3).double()
+    monkeypatch.setattr(double_convolution, "require_native", None)  # calling it would fail
+    assert torch.allclose(convolve(draw_spikes(1.0), weight, None, *PLAIN, 1), conv2d(draw_spikes(1.0), weight))
+    monkeypatch.setattr(double_convolution, "is_available", lambda: False)
+    assert torch.allclose(convolve(draw_spikes(0.1), weight, None, *PLAIN, 1), conv2d(draw_spikes(0.1), weight))
 
 
 def test_what_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:

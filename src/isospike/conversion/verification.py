@@ -12,6 +12,7 @@ from isospike.conversion.quantised_ann import Evaluation, QuantisedAnn
 from isospike.errors import ConversionError
 from isospike.graph import CountingNeuron, SpikingGraph, compare_graphs, count_membrane_bits
 from isospike.graph.nodes import is_integer
+from isospike.memory import keep_freed_memory
 from isospike.networks import capture
 from isospike.simulator import Simulation, simulate
 
@@ -98,14 +99,15 @@ def verify(
     _check_same_network(graph, fresh)
     reference = QuantisedAnn(ann, device)
     tally = _Tally(graph)
-    for start in range(0, max(len(images), 1), batch_size):
-        batch = images[start : start + batch_size]
-        simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
-        tally.add(simulation, reference.evaluate(batch))
-        if on_simulation is not None:
-            on_simulation(start, simulation)
-        if on_batch is not None:
-            on_batch(start + len(batch))
+    with keep_freed_memory():
+        for start in range(0, max(len(images), 1), batch_size):
+            batch = images[start : start + batch_size]
+            simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
+            tally.add(simulation, reference.evaluate(batch))
+            if on_simulation is not None:
+                on_simulation(start, simulation)
+            if on_batch is not None:
+                on_batch(start + len(batch))
     return tally.conclude(graph, compare_graphs(graph, fresh))
 
 

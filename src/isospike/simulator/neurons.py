@@ -83,13 +83,13 @@ def deserve_count(membrane: Tensor, thresholds: Thresholds) -> Tensor:
     else:
         if thresholds.fraction_bits:
             v = v * (1 << thresholds.fraction_bits)
-        count = torch.div(v - thresholds.threshold, thresholds.step, rounding_mode="floor") + 1
-    return count.clamp(0, thresholds.levels).to(membrane.dtype)
+        count = (v - thresholds.threshold).div_(thresholds.step, rounding_mode="floor").add_(1)
+    return count.clamp_(0, thresholds.levels).to(membrane.dtype)
 
 
 def fire(deserved: Tensor, count: Tensor, limit: int) -> Tensor:
     """The spikes of one step: ``clip(n - c, -limit, limit)``."""
-    return (deserved - count).clamp(-limit, limit)
+    return (deserved - count).clamp_(-limit, limit)
 
 
 def pool_counts(counts: Tensor, node: MaxPool) -> Tensor:

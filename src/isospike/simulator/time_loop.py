@@ -20,6 +20,7 @@ from isospike.graph import (
     bound_membranes,
 )
 from isospike.graph.nodes import is_integer
+from isospike.memory import keep_freed_memory
 from isospike.metrics import list_encoders, list_working_layers, measure_reach
 from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
 from isospike.simulator.checks import check_device, check_propagation, check_share, check_whole, is_whole, show
@@ -100,7 +101,7 @@ def simulate(
         graph = replace(graph, t_max=steps)
     network = kind(graph, dtype, place, delayed, encoder_drop, faults)
     parts, done = [], 0
-    with torch.inference_mode():
+    with keep_freed_memory(), torch.inference_mode():
         for batch in images.split(batch_size):
             generator = torch.Generator().manual_seed(seed + done)
             parts.append(network.run(batch, steps, early_stop, keep_counts, generator, done))

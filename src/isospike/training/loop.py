@@ -16,13 +16,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from isospike.data import Augmentation, Images, ImageStream, augment
 from isospike.errors import TrainingError
+from isospike.memory import keep_freed_memory
 from isospike.training.averaging import finish_average, start_average
 from isospike.training.checkpoints import describe_run, read_checkpoint, write_checkpoint
 from isospike.training.configuration import TrainingConfig, schedule_rate
 from isospike.training.convolution import choose_gradients
 from isospike.training.feeding import Batch, Feed, make_feed, seed_from
 from isospike.training.history import EpochReport
-from isospike.training.memory import keep_freed_memory
 from isospike.training.objective import Objective, ask_teacher
 from isospike.training.optimisers import build_optimiser
 from isospike.training.processes import gather_sum, share_buffers, start_accelerator

@@ -29,6 +29,9 @@ struct Kernels {
     // membrane has moved.
     bool (*step_neurons)(
         const PlainNeurons&, PlainState&, const int32_t* membrane, bool changed, size_t slot, EventSink&);
+
+    // target[place * width + i] += factor * row[i] for i < width, over the landings of a list.
+    void (*scatter_row)(double* target, const double* row, size_t width, const Landing* landings, size_t count);
 };
 
 // Bytes of SlicedScratch::state for a layer.

@@ -17,6 +17,12 @@ struct Window {
     int32_t dilation_height, dilation_width;
 };
 
+// Where a number of a float layer lands: the number of an output position, and what the weights are multiplied by.
+struct Landing {
+    uint32_t place;
+    double factor;
+};
+
 // The spikes of one node, one image, all steps: at slot = position * steps + step the channels that fire lie at
 // items[start[slot] .. start[slot + 1]), the first positive[slot] of them firing +1 and the rest -1. A channel that
 // fires twice is listed twice. Bit `step` of active[position * words ..] says that a slot is not empty.

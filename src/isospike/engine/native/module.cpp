@@ -9,6 +9,8 @@
 
 #include "kernel_choice.hpp"
 #include "network.hpp"
+#include "scattering.hpp"
+#include "window.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -98,6 +100,26 @@ nb::tuple run(const Network& network, const In<uint8_t, 4>& images, unsigned thr
     return nb::make_tuple(logits, positive, negative, sops, settled, counts);
 }
 
+// A convolution of (image, height, width, in) by (height, width, in, out), to (image, height, width, out).
+Out<double> scatter_signal(
+    const In<double, 4>& signal, const In<double, 4>& weight, Pair stride, Pair padding, Pair dilation,
+    unsigned threads, const std::string& isa) {
+    Window window = make_window({length(weight.shape(0)), length(weight.shape(1))}, stride, padding, dilation);
+    window = fit_window(window, length(signal.shape(3)), length(signal.shape(1)), length(signal.shape(2)));
+    expect(weight.shape(2) == signal.shape(3), "weight: expected a row for each channel");
+    expect(threads >= 1, "threads: expected at least 1");
+    expect(int64_t{window.out_height} * window.out_width < kMostSize, "signal: too large");
+    const size_t channels = weight.shape(3), images = signal.shape(0);
+    auto out = make_array<double>(
+        {images, static_cast<size_t>(window.out_height), static_cast<size_t>(window.out_width), channels});
+    const Kernels& kernels = choose_kernels(isa);
+    {
+        nb::gil_scoped_release release;
+        scatter(kernels, window, channels, signal.data(), weight.data(), out.data(), images, threads);
+    }
+    return out;
+}
+
 void bind_nodes(nb::class_<Network>& network) {
     network
         .def("add_input", [](Network& self, std::array<int32_t, 3> shape, const In<int32_t, 1>& offset) {
@@ -171,6 +193,8 @@ NB_MODULE(_native, module) {
 #else
     module.attr("checks") = false;
 #endif
+    module.def("scatter", scatter_signal, "signal"_a.noconvert(), "weight"_a.noconvert(), "stride"_a, "padding"_a,
+        "dilation"_a, "threads"_a, "isa"_a, "A convolution in float64 of a signal that is mostly zeros.");
     nb::class_<Network> network(module, "Network");
     network.def(nb::init<uint32_t, const std::string&, bool, uint32_t>(), "steps"_a, "isa"_a, "held"_a = false,
         "restart"_a = 0);

@@ -8,23 +8,16 @@
 #include <thread>
 
 #include "kernel_choice.hpp"
+#include "window.hpp"
 
 namespace isospike {
 
 namespace {
 
 constexpr int64_t kMostChannels = 65535;
-constexpr int64_t kMostSize = int64_t{1} << 30;
-constexpr int32_t kMostSide = 1 << 15;
 constexpr uint32_t kMostSteps = 1 << 16;
 constexpr size_t kMostSources = 1024;
 constexpr int64_t kMostPotential = int64_t{1} << 50;
-
-void expect(bool holds, const char* message) {
-    if (!holds) throw std::invalid_argument(message);
-}
-
-bool within(int32_t low, int32_t value, int32_t high) { return low <= value && value <= high; }
 
 }  // namespace
 
@@ -69,20 +62,9 @@ size_t Network::add_input(Shape shape, std::vector<int32_t> offset) {
 
 Window Network::slide(size_t source, Window w, int32_t out_channels, int32_t groups, Shape& shape) const {
     const Shape& in = find(source).shape;
-    expect(within(1, w.kernel_height, kMostSide) && within(1, w.kernel_width, kMostSide), "kernel: 1 to 32768");
-    expect(within(1, w.stride_height, kMostSide) && within(1, w.stride_width, kMostSide), "stride: 1 to 32768");
-    expect(within(0, w.padding_height, kMostSide) && within(0, w.padding_width, kMostSide), "padding: 0 to 32768");
-    expect(within(1, w.dilation_height, kMostSide) && within(1, w.dilation_width, kMostSide), "dilation: 1 to 32768");
     expect(within(1, groups, in.channels) && in.channels % groups == 0, "groups: must divide the channels coming in");
     expect(out_channels >= 1 && out_channels % groups == 0, "groups: must divide the channels going out");
-    const int64_t height = in.height + 2 * w.padding_height - int64_t{w.dilation_height} * (w.kernel_height - 1) - 1;
-    const int64_t width = in.width + 2 * w.padding_width - int64_t{w.dilation_width} * (w.kernel_width - 1) - 1;
-    expect(height >= 0 && width >= 0, "kernel: does not fit the feature map");
-    const int64_t size = int64_t{w.kernel_height} * w.kernel_width * in.channels;
-    expect(size < kMostSize / 8, "kernel: too large");
-    w.in_height = in.height, w.in_width = in.width, w.in_channels = in.channels;
-    w.out_height = static_cast<int32_t>(height / w.stride_height + 1);
-    w.out_width = static_cast<int32_t>(width / w.stride_width + 1);
+    w = fit_window(w, in.channels, in.height, in.width);
     shape = {out_channels, w.out_height, w.out_width};
     return w;
 }

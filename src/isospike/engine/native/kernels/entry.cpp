@@ -1,5 +1,6 @@
 // One table of kernels; compiled once per instruction set, with ISOSPIKE_KERNELS naming the function that gives it.
 #include "plain.hpp"
+#include "scattering.hpp"
 #include "sliced.hpp"
 
 #define ISOSPIKE_TEXT_(name) #name
@@ -17,7 +18,7 @@ const Kernels& ISOSPIKE_KERNELS() {
 #endif
     static constexpr Kernels kKernels{
         ISOSPIKE_TEXT(ISOSPIKE_ISA), kWidths, run_sliced, add_rows<int16_t>, add_rows<int32_t>,
-        add_unit_rows, step_neurons};
+        add_unit_rows, step_neurons, scatter_row};
     return kKernels;
 }
 
