@@ -17,13 +17,13 @@ MEBIBYTES = 64  # above the 32 from which glibc always asks the system anew
 PAGES = MEBIBYTES * 2**20 // resource.getpagesize()
 
 
-def count_faults() -> int:
+def count_faults(mebibytes: int = MEBIBYTES) -> int:
     """Fewest page faults of writing a block that is freed again, of several times: the freed block may lack a few bytes
     that something else took, so that the next one comes from elsewhere."""
     faults = []
     for _ in range(12):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(MEBIBYTES * 2**18)
+        torch.ones(mebibytes * 2**18)
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     return min(faults)
 
@@ -56,3 +56,18 @@ def test_a_block_within_a_block_leaves_it_open() -> None:
         with keep_freed_memory():
             pass
         assert count_faults() < PAGES / 100
+
+
+AFTER_A_BLOCK = """
+from isospike.memory import keep_freed_memory
+from tests.test_memory import count_faults
+with keep_freed_memory():
+    pass
+print(count_faults(4))
+"""
+
+
+def test_blocks_of_usual_size_cost_no_faults_afterwards() -> None:
+    command = [sys.executable, "-c", AFTER_A_BLOCK]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10

@@ -12,6 +12,8 @@ _PATCHES = 2**20
 """Numbers that the patches of some images take at once: 8 MiB stay in the cache until they are multiplied."""
 _FEW = 0.2
 """The share of a signal that is not zero below which adding weights spike by spike takes half the time or less."""
+_NARROW = 8
+"""Channels out, below which there is nothing to gain."""
 
 
 def convolve(
@@ -22,13 +24,15 @@ def convolve(
     padding: Pair,
     dilation: Pair,
     groups: int,
+    *,
+    spikes: bool = True,
 ) -> Tensor:
     """What ``torch.nn.functional.conv2d`` gives, in less time in float64 on a CPU.
 
     PyTorch has no kernel of oneDNN there and unfolds image by image; here the patches of several images are one matrix,
-    in the order in which maps with their channels innermost lie in memory. Of a signal that is mostly zeros, as spikes
-    are, the compiled engine adds a row of weights for each number that is none: the same sums in another order, one for
-    all batches and numbers of threads.
+    in the order in which maps with their channels innermost lie in memory. Of signals that are mostly zeros, as spikes
+    are, compiled code adds a row of weights for each number that is none: the same sums in another order, so that
+    rounding may differ where weights are floats.
 
     Arguments:
         images: (batch, inside, height, width).
@@ -37,15 +41,20 @@ def convolve(
         bias: (outside,), or None.
         stride, padding, dilation: (height, width).
         groups: of channels.
+        spikes: whether signals may go that way, spike by spike.
 
     Returns:
         (batch, outside, rows, columns).
+
+    Raises:
+        SimulationError: ``ISOSPIKE_ISA`` names an instruction set that is not there.
     """
     if images.dtype is not torch.float64 or images.device.type != "cpu" or groups != 1 or images.numel() == 0:
         return functional.conv2d(images, weight, bias, stride, padding, dilation, groups)
     signal, taps = images.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0).contiguous()
-    if is_available() and int(images.count_nonzero()) < _FEW * images.numel():
-        out = _scatter(signal, taps, stride, padding, dilation)
+    isa = choose_isa() if spikes and is_available() else None
+    if isa is not None and _is_sparse(images, len(weight)):
+        out = _scatter(signal, taps, stride, padding, dilation, isa)
     else:
         out = _multiply(signal, taps, stride, padding, dilation)
     if bias is not None:
@@ -58,6 +67,12 @@ def lay_weight_out(weight: Tensor) -> Tensor:
     if weight.dtype is not torch.float64:
         return weight
     return weight.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+
+
+def _is_sparse(images: Tensor, outside: int) -> bool:
+    """Whether spike by spike is faster. There, a thread takes whole images, and vectors run over the channels out."""
+    busy = min(1.0, len(images) / torch.get_num_threads())
+    return outside >= _NARROW and int(images.count_nonzero()) < _FEW * busy * images.numel()
 
 
 def _multiply(signal: Tensor, taps: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
@@ -81,8 +96,8 @@ def _multiply(signal: Tensor, taps: Tensor, stride: Pair, padding: Pair, dilatio
     return out
 
 
-def _scatter(signal: Tensor, taps: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def _scatter(signal: Tensor, taps: Tensor, stride: Pair, padding: Pair, dilation: Pair, isa: str) -> Tensor:
     """The same, spike by spike."""
     arrays = (signal.contiguous().numpy(), taps.numpy())
-    out = require_native().scatter(*arrays, stride, padding, dilation, torch.get_num_threads(), choose_isa())
+    out = require_native().scatter(*arrays, stride, padding, dilation, torch.get_num_threads(), isa)
     return torch.from_numpy(out)

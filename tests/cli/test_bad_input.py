@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,7 +223,10 @@ def test_initial_weights_that_are_not_there_or_of_another_network(fail: Fail, fo
     assert "scatter-gather-cifar10" in fail(*start, "network.initial=zoo:scatter-gather-cifar")
     assert "no-such.safetensors" in fail(*start, "network.initial=no-such.safetensors")
     line = fail(*start, f"network.initial={folder / 'snn.safetensors'}")
-    assert f"network.initial: {folder / 'snn.safetensors'}: weight 1 of the graph is (8, 1, 3, 3), expected" in line
+    assert f"network.initial: {folder / 'snn.safetensors'}: the graph has a convolution (8, 1, 3, 3), stride" in line
+    inside = Path(shutil.copy(folder / "snn.safetensors", tmp_path / "out"))
+    assert "choose another --out" in fail(*start, f"network.initial={inside}")
+    assert inside.exists()
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 

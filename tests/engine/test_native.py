@@ -210,6 +210,22 @@ def test_float_convolutions(
         require_native().scatter(signal, taps, *settings, 2, "")
 
 
+@pytest.mark.parametrize("out", [1, 7, 67, 131])
+@pytest.mark.parametrize("isa", engine.list_isas() if engine.is_available() else [])
+def test_float_convolutions_add_rows_of_weights(isa: str, out: int) -> None:
+    chance = np.random.default_rng(0)
+    signal = chance.integers(-2, 3, (5, 6, 7, 3)) * (chance.random((5, 6, 7, 3)) < 0.3) * 1.0
+    taps = chance.standard_normal((3, 2, 3, out))
+    found = require_native().scatter(signal, taps, (2, 1), (1, 2), (2, 3), 3, isa)
+    padded = np.pad(signal, ((0, 0), (1, 1), (2, 2), (0, 0)))
+    expected = np.zeros((5, 2, 8, out))  # rows (6 + 2 - 4 - 1) // 2 + 1, columns 7 + 4 - 3 - 1 + 1
+    for y in range(3):
+        for x in range(2):
+            expected += padded[:, 2 * y : 2 * y + 3 : 2, 3 * x : 3 * x + 8] @ taps[y, x]
+    assert found.shape == expected.shape
+    assert np.allclose(found, expected, rtol=0, atol=1e-12)
+
+
 def test_float_convolutions_need_a_thread_and_a_known_instruction_set() -> None:
     with pytest.raises(ValueError, match="threads: "):
         require_native().scatter(SIGNAL, TAPS, *ONE[:3], 0, "")

@@ -56,6 +56,7 @@ def compare(first: Network, second: Network) -> tuple[float, float]:
         Quantisation(k=1, weights="float"),
         Quantisation("qcfs", count=4, threshold=3.0, weights="int8", ends="int8"),
         Quantisation(k=0, bound=3, weights="binary"),
+        Quantisation(k=0, bound=3, weights="binary-centred"),
     ],
     ids=lambda each: f"{each.levels}-{each.weights}-{each.ends}",
 )
@@ -114,8 +115,8 @@ def refuse(model: nn.Module, graph: SpikingGraph, words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"offset": (0, 0)}, r"offset \[0, 0\] and divisor 255, the graph with \[120, 130\]"),
-        ({"divisor": 128}, "divisor 128"),
+        ({"offset": (0, 0)}, r"minus \[120, 130\] over 255, expected .* minus \[0, 0\] over 255"),
+        ({"divisor": 128}, "over 255, expected .* over 128"),
         ({"deviation": (60.0, 61.0)}, "network.deviation"),
         ({"batch_norm": False}, "BatchNorm"),
     ],
@@ -130,9 +131,33 @@ def test_a_network_without_levels() -> None:
 
 def test_a_graph_of_another_network() -> None:
     net = build_network("6C3(same)-P2-9C3-12", SHAPE, 5, PLAIN, offset=(120, 130))
-    refuse(net, make_graph(), r"weight 3 of the graph is \(8, 6, 3, 3\), expected \(9, 6, 3, 3\)")
+    refuse(net, make_graph(), r"convolution \(8, 6, 3, 3\), stride .* expected a convolution \(9, 6, 3, 3\), stride")
     net = build_network("6C3(same)-P2-8C3", SHAPE, 5, PLAIN, offset=(120, 130))
-    refuse(net, make_graph(), r"weight 4 of the graph is \(12, 32\), expected \(5, 32\)")
+    refuse(net, make_graph(), r"a dense layer \(12, 32\), expected a dense layer \(5, 32\)")
+    refuse(build(PLAIN, 2, pool="avg"), make_graph(), "expected an average pool")
+    pooled = convert(capture(build(PLAIN, 1, pool="avg")), "scatter-gather", t_max=1)
+    refuse(build(PLAIN, 2, pool="max"), pooled, "an average pool .* expected a max pool")
+    padded = build_network("6C3-P2-8C3(same)-12", SHAPE, 5, PLAIN, offset=(120, 130))
+    refuse(padded, make_graph(), r"padding \(1, 1\), .* padding \(0, 0\)")
+
+
+def test_images_that_do_not_fit() -> None:
+    net, graph = build(PLAIN, 2), make_graph()
+    before = copy.deepcopy(net.state_dict())
+    for images in (draw_images(1)[:0], draw_images(1)[:, :, :6, :6], draw_images(1)[0]):
+        with pytest.raises(ConversionError, match="images: expected"):
+            restore(net, graph, images)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_channel_without_weights() -> None:
+    """What its threshold says of it stays so, and no number is lost."""
+    net, fresh = build(PLAIN, 1), build(PLAIN, 2)
+    with torch.no_grad():
+        net.get_parameter("conv2.synapses.parametrizations.weight.original")[3] = 0
+    restore(fresh, convert(capture(net), "counting", t_max=16), draw_images(3, 200))
+    assert all(bool(value.isfinite().all()) for value in fresh.state_dict().values())
+    assert compare(net, fresh)[0] <= 2e-4
 
 
 def test_graphs_that_do_not_count_or_branch() -> None:

@@ -7,6 +7,7 @@ from torch.nn.functional import conv2d
 from isospike import double_convolution
 from isospike.double_convolution import convolve, lay_weight_out
 from isospike.engine import is_available, list_isas
+from isospike.errors import SimulationError
 
 PLAIN = ((1, 1), (0, 0), (1, 1))
 
@@ -28,6 +29,7 @@ def test_the_same_integers(size, kernel, stride, padding, dilation, biased, monk
     weight = torch.randint(-9, 10, (4, 3, *kernel), generator=generator).double()
     bias = torch.arange(4.0, dtype=torch.float64) if biased else None
     expected = conv2d(images, weight, bias, stride, padding, dilation)
+    monkeypatch.setattr(double_convolution, "_NARROW", 1)
     for numbers, few in ((1, 0), (300, 0), (2**20, 0), (1, 2)):  # an image at a time, some, all; spike by spike
         monkeypatch.setattr(double_convolution, "_PATCHES", numbers)
         monkeypatch.setattr(double_convolution, "_FEW", few)
@@ -57,6 +59,7 @@ def draw_spikes(share: float, channels: int = 5) -> torch.Tensor:
 @pytest.mark.parametrize("isa", list_isas() if is_available() else [])
 def test_few_spikes_are_added_one_by_one(out: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISOSPIKE_ISA", isa)
+    monkeypatch.setattr(double_convolution, "_NARROW", 1)
     generator = torch.Generator().manual_seed(2)
     weight = torch.randn(out, 5, 3, 2, generator=generator).double()
     for share in (0.0, 0.01, 0.15):
@@ -70,23 +73,36 @@ def test_few_spikes_are_added_one_by_one(out: int, isa: str, monkeypatch: pytest
 
 
 @needs_engine
-def test_batches_and_threads_change_no_bit() -> None:
-    spikes, weight = draw_spikes(0.1), torch.randn(20, 5, 3, 3).double()
+def test_batches_and_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    spikes, weight = draw_spikes(0.1), torch.randn(20, 5, 3, 3, dtype=torch.float64)
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(3)
+        torch.set_num_threads(2)
         whole = convolve(spikes, weight, None, *PLAIN, 1)
         torch.set_num_threads(1)
         parts = [convolve(each, weight, None, *PLAIN, 1) for each in spikes.split(1)]
     finally:
         torch.set_num_threads(before)
     assert torch.equal(whole, torch.cat(parts))
+    with monkeypatch.context() as patch:  # the order does matter for these weights
+        patch.setattr(double_convolution, "_FEW", 0)
+        assert not torch.equal(whole, convolve(spikes, weight, None, *PLAIN, 1))
+
+
+@needs_engine
+def test_a_wrong_instruction_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISOSPIKE_ISA", "sse9")
+    with pytest.raises(SimulationError, match="ISOSPIKE_ISA"):
+        convolve(draw_spikes(1.0), torch.randn(20, 5, 3, 3).double(), None, *PLAIN, 1)
 
 
 def test_many_spikes_and_no_engine_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
-    weight = torch.randn(4, 5, 3, 3).double()
+    weight, narrow = torch.randn(20, 5, 3, 3).double(), torch.randn(4, 5, 3, 3).double()
     monkeypatch.setattr(double_convolution, "require_native", None)  # calling it would fail
     assert torch.allclose(convolve(draw_spikes(1.0), weight, None, *PLAIN, 1), conv2d(draw_spikes(1.0), weight))
+    assert torch.allclose(convolve(draw_spikes(0.1), narrow, None, *PLAIN, 1), conv2d(draw_spikes(0.1), narrow))
+    left = convolve(draw_spikes(0.1), weight, None, *PLAIN, 1, spikes=False)
+    assert torch.allclose(left, conv2d(draw_spikes(0.1), weight))
     monkeypatch.setattr(double_convolution, "is_available", lambda: False)
     assert torch.allclose(convolve(draw_spikes(0.1), weight, None, *PLAIN, 1), conv2d(draw_spikes(0.1), weight))
 

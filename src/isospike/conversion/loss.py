@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from isospike.conversion.methods import convert
 from isospike.errors import ConversionError
 from isospike.graph import SpikingGraph, compare_graphs
+from isospike.memory import keep_freed_memory
 from isospike.networks import CapturedNetwork, capture
 from isospike.simulator import simulate
 
@@ -31,6 +32,7 @@ class Loss:
     differing_tensors: list[str] = field(default_factory=list)
 
 
+@keep_freed_memory()
 def measure_loss(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,

@@ -2,7 +2,7 @@
 
 Nothing here is shared with the conversion but the captured arrays: signals are followed in the order of the ANN itself,
 with the weights as they were trained (no sign folded in, no gain), and counts come from ``floor(z / q + 1/2)`` itself,
-worked out per channel as a quotient of integers.
+worked out per channel as a quotient of integers. Convolutions are matrix products, never the simulator's compiled sums.
 """
 
 from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ class QuantisedAnn:
             units = worth.gains[0] if worth.gains else []
         else:
             join, units = combine(node.name, worth, span, constant=True)
-        run = make_linear(node, torch.float64, self.device)
+        run = make_linear(node, torch.float64, self.device, spikes=False)
         most = int(np.abs(node.weight.reshape(out, -1).astype(np.int64)).sum(1).max())
 
         def operate(sources: Sequence[Parts]) -> Parts:
@@ -151,7 +151,7 @@ class QuantisedAnn:
     def _connect(self, node: Convolution | Dense, worth: Worth) -> tuple[Operation, Worth]:
         """Real currents, in float64."""
         out = len(node.weight)
-        run = make_linear(node, torch.float64, self.device)
+        run = make_linear(node, torch.float64, self.device, spikes=False)
         scale = None if node.scale is None else to_tensor(node.scale, torch.float64, self.device)
         bias = to_tensor(np.zeros(out) if node.bias is None else node.bias, torch.float64, self.device)
         unit, join = 1.0, lift(worth)
@@ -184,7 +184,7 @@ class QuantisedAnn:
         return _pass_on, Worth(rows, constant, worth.counts)
 
     def _average(self, node: AveragePool, worth: Worth) -> tuple[Operation, Worth]:
-        run = make_linear(node, torch.float64, self.device)  # the sum over each window
+        run = make_linear(node, torch.float64, self.device, spikes=False)  # the sum over each window
         size = node.kernel[0] * node.kernel[1]
         if worth.gains is None:
             return lambda sources: [run(sources[0][0]) / size], worth

@@ -26,6 +26,7 @@ from isospike.experiment.preparation import Preparation
 from isospike.experiment.summaries import summarise_seeds
 from isospike.experiment.tallies import Tally, join_tallies, tally
 from isospike.graph import Activation, SpikingGraph, count_membrane_bits
+from isospike.memory import keep_freed_memory
 from isospike.metrics import TABLES, EnergyTable, count_macs, measure_footprint, measure_macs
 from isospike.networks import CapturedNetwork
 from isospike.simulator import Simulation, simulate
@@ -132,6 +133,7 @@ def _read_value(text: str, value: str) -> float | int | bool | None:
     return int(number) if "." not in value and number.is_integer() else number
 
 
+@keep_freed_memory()
 def compare(
     preparation: Preparation,
     test: ImageSet,

@@ -7,44 +7,71 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isospike.errors import ConversionError, FileError
-from isospike.files import read_bytes, read_tensors
+from isospike.errors import ConversionError, FileError, RecipeError
+from isospike.experiment.run_folder import RunFolder
+from isospike.files import read_bytes, read_json, read_tensors, write_json
 from isospike.graph import load_graph
 from isospike.networks import Network, restore
+from isospike.training.checkpoints import INDEX
 
 _ZOO = "zoo:"
-_MEASURED = 1000
-"""Training images that BatchNorm's statistics are measured on, where a graph has none."""
+_NOTE = "initial.json"
+_PIXELS = 1000 * 32 * 32
+"""Pixels a channel, of training images that BatchNorm's statistics are measured on, where a graph has none."""
 
 
-def load_initial(model: Network, source: str, draw: Callable[[], Tensor]) -> dict[str, str]:
-    """Fill ``model`` with the weights that ``network.initial`` names.
+def begin(model: Network, source: str, folder: RunFolder, draw: Callable[[], Tensor]) -> dict[str, str]:
+    """Fill ``model`` with the weights that ``network.initial`` names, unless a checkpoint is there to take them from.
 
     Arguments:
         model: changed in place.
         source: a ``model.safetensors`` of the same network under other quantisation, an ``snn.safetensors`` of a
             lossless method, or ``zoo:NAME``.
+        folder: of the run.
         draw: gives uint8 training images (n, channel, height, width), as they enter the network.
 
     Returns:
-        ``source`` and the ``sha256`` of its file, for the metrics.
+        ``source`` and the ``sha256`` of its file, for :func:`note` and the metrics: of what the training began with.
 
     Raises:
         FileError: the file is damaged or of another network, or there is none of that name in the zoo.
         ConversionError: a spiking graph of another network; see :func:`isospike.networks.restore`.
+        RecipeError: a file that the training would take away.
     """
-    from isospike.zoo import find  # the zoo is made of experiments
-
-    path = find(source.removeprefix(_ZOO)).graph_path if source.startswith(_ZOO) else Path(source)
+    noted = folder.training / _NOTE
+    if (folder.training / INDEX).is_file() and noted.is_file():
+        return {str(key): str(value) for key, value in read_json(noted).items()}
+    path = _find(source)
+    if path.resolve().is_relative_to(folder.path.resolve()):
+        raise RecipeError(
+            f"network.initial: got {source}, which is in {folder.path}, where training removes earlier results: choose "
+            "another --out"
+        )
     _, metadata = read_tensors(path)
     if "graph" in metadata:
         try:
-            restore(model, load_graph(path), draw()[:_MEASURED])
+            images = draw()
+            restore(model, load_graph(path), images[: max(50, _PIXELS // images[0, 0].numel())])
         except ConversionError as error:
             raise ConversionError(f"network.initial: {path}: {error}") from error
     else:
         load_weights(model, path)
     return {"source": source, "sha256": sha256(read_bytes(path)).hexdigest()}
+
+
+def note(folder: RunFolder, initial: dict[str, str]) -> None:
+    """Note beside the checkpoints what a training began with."""
+    write_json(folder.training / _NOTE, initial)
+
+
+def _find(source: str) -> Path:
+    from isospike.zoo import find  # the zoo is made of experiments
+
+    if not source.startswith(_ZOO):
+        return Path(source)
+    entry = find(source.removeprefix(_ZOO))
+    entry.load()  # compares the file with its recorded hash
+    return entry.graph_path
 
 
 def load_weights(model: Network, path: Path) -> None:

@@ -14,6 +14,7 @@ from isospike.data import Images, ImageStream
 from isospike.errors import SimulationError
 from isospike.experiment.tallies import Tally, gather_tallies, join_tallies, start_tally, tally
 from isospike.graph import SpikingGraph
+from isospike.memory import keep_freed_memory
 from isospike.simulator import Simulation, simulate
 from isospike.training import start_accelerator
 from isospike.training.processes import gather_rows, gather_sum
@@ -25,6 +26,7 @@ _MOST_LOGITS = 1 << 27
 """How many images, and how many numbers of their logits over time, are in memory at once beside the data."""
 
 
+@keep_freed_memory()
 def simulate_together(
     graph: SpikingGraph,
     data: Images,
@@ -81,6 +83,7 @@ def simulate_together(
     return gather_tallies(accelerator, join_tallies(parts))
 
 
+@keep_freed_memory()
 def classify_together(
     reference: QuantisedAnn,
     data: Images,
@@ -101,6 +104,7 @@ def classify_together(
     return right / done
 
 
+@keep_freed_memory()
 def verify_together(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,

@@ -10,12 +10,14 @@ from isospike.conversion.loss import Loss, compare_conversions, compare_outputs,
 from isospike.data import Images
 from isospike.experiment.sharing import Advance
 from isospike.graph import SpikingGraph
+from isospike.memory import keep_freed_memory
 from isospike.networks import CapturedNetwork
 from isospike.training import start_accelerator
 from isospike.training.processes import gather_rows
 from isospike.training.shares import count_share, share_images
 
 
+@keep_freed_memory()
 def measure_loss_together(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,

@@ -15,7 +15,7 @@ from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
 from isospike.experiment.costs import EarlyExitCounter
-from isospike.experiment.initial import load_initial
+from isospike.experiment.initial import begin, note
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation, summarise_runs
 from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
@@ -74,6 +74,7 @@ class Experiment:
         self.advance = advance or (lambda stage, total: lambda done: None)  # noqa: ARG005
         self.images: tuple[Images, Images] | None = None
         self.training_begun = False
+        self.initial: dict[str, str] | None = None
 
     def train(self, on_epoch: Callable[[EpochReport], None] | None = None) -> None:
         """Train the network, or go on where an interrupted training stopped; write recipe and model."""
@@ -82,11 +83,9 @@ class Experiment:
         train_images, _ = self._load()
         torch.manual_seed(recipe.seed)
         model = recipe.build()
-        initial = None
         if recipe.network.initial is not None:
-            initial = load_initial(
-                model, recipe.network.initial, lambda: choose_training_images(recipe, train_images, {})
-            )
+            draw = partial(choose_training_images, recipe, train_images, {})
+            self.initial = begin(model, recipe.network.initial, self.folder, draw)
         reports = train(
             model,
             train_images,
@@ -103,14 +102,14 @@ class Experiment:
             forget_conversion(self.folder, recipe)
             self.folder.write_recipe(recipe)
             self.folder.write_model(model)
-        section = {
+        section: dict[str, Any] = {
             "epochs": len(reports),
             "loss": reports[-1].loss,
             "seconds": round(seconds, 2),
             "machine": describe_machine(self.options.device),
         }
-        if initial is not None:
-            section["initial"] = initial
+        if self.initial is not None:
+            section["initial"] = self.initial
         self._note("train", min(started, time.perf_counter() - seconds), {"training": section})
 
     def evaluate(self) -> dict[str, Any]:
@@ -297,6 +296,8 @@ class Experiment:
             self.training_begun = True
             self.folder.clear_results()
             self.folder.write_recipe(self.recipe)
+            if self.initial is not None:
+                note(self.folder, self.initial)
 
     def _load(self) -> tuple[Images, Images]:
         if self.images is None:

@@ -146,7 +146,7 @@ class CapturedNetwork:
         if isinstance(node, Dense):
             return lambda x: functional.linear(x, tensor, bias)
         tensor = lay_weight_out(tensor)
-        return lambda x: convolve(x, tensor, bias, node.stride, node.padding, node.dilation, node.groups)
+        return lambda x: convolve(x, tensor, bias, node.stride, node.padding, node.dilation, node.groups, spikes=False)
 
     def _make_affine(self, node: Node) -> Operation:
         """One slope and one intercept per channel: pixels, BatchNorm, and the readout's bias."""

@@ -1,5 +1,6 @@
 """A network's weights from a spiking graph: where further training begins."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -26,6 +27,7 @@ from isospike.networks.activations import LevelActivation
 from isospike.networks.layers import Classifier, Layer
 from isospike.networks.named import NamedNetwork
 from isospike.networks.network import Network
+from isospike.networks.tracing import capture
 from isospike.networks.weights import ChannelGain
 
 _SIZE = 0.02
@@ -47,13 +49,16 @@ def restore(model: nn.Module, graph: SpikingGraph, images: Tensor) -> None:
 
     Raises:
         ConversionError: a graph that branches or does not count, or that is of another network; a network that is not
-            of the notation, or without BatchNorm or levels. The network is as it was then.
+            of the notation, or without BatchNorm or levels; no images, or of another shape. The network is as it was
+            then.
     """
-    _check_network(model, graph)
+    _check_network(model)
     stages = _list_stages(graph)
+    _check_same(graph, capture(model))
+    if images.dim() != 4 or not len(images) or tuple(images.shape[1:]) != graph.input.shape:
+        raise ConversionError(f"images: expected (n, {graph.input.shape}), got {tuple(images.shape)}")
     layers = [module for module in model.modules() if isinstance(module, Layer)]
     classifier = next(module for module in model.modules() if isinstance(module, Classifier))
-    _check_shapes([*(layer.synapses for layer in layers), classifier], [stage.weight for stage in stages])
     matches = [_Match(layer, stage) for layer, stage in zip(layers, stages, strict=False)]
     hooks = [match.norm.register_forward_pre_hook(match) for match in matches]
     training, readout, worth = model.training, graph.readout, 1 / graph.input.divisor
@@ -103,20 +108,25 @@ class _Match:
         if is_integer(threshold):
             threshold = threshold - 0.5  # deserves the same counts, and no V is so near that rounding could decide
         self.threshold, self.step = (torch.from_numpy(a * unit) for a in (threshold, neuron.step))
-        self.worth = 1.0
+        self.worth = torch.ones(len(threshold), dtype=torch.float64)
 
     def fill(self, worth: float) -> None:
         """Set the latent weights; a spike coming in is worth ``worth``."""
         given = torch.from_numpy(self.stage.weight.astype(np.float64))
         whole = is_integer(self.stage.weight)
-        _set_weight(self.layer.synapses, given * (_SIZE / given.square().mean().sqrt()) if whole else given)
-        ratio = (self.layer.synapses.weight.double() * given).sum() / given.square().sum()
-        self.worth = float(ratio) * worth / self.stage.windows  # what a unit of V is in the layer's current
+        _set_weight(
+            self.layer.synapses, given * (_SIZE / given.square().mean().sqrt().clamp(min=1e-9)) if whole else given
+        )
+        # how many times these weights the layer computes with, channel by channel; any number serves for one of zeros
+        taken, given = self.layer.synapses.weight.double().flatten(1), given.flatten(1)
+        ratio = torch.where(given.any(1), (taken * given).sum(1) / given.square().sum(1), 1.0)
+        self.worth = ratio * worth / self.stage.windows  # what a unit of V is in the layer's current
 
     def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Set ``norm`` for the currents that it is given."""
-        current = inputs[0].double()
-        variance, mean = torch.var_mean(current, [axis for axis in range(current.dim()) if axis != 1], correction=0)
+        current = inputs[0]
+        places = [axis for axis in range(current.dim()) if axis != 1]
+        variance, mean = (each.double().cpu() for each in torch.var_mean(current, places, correction=0))
         slope = self.q / (self.step * self.worth)
         values = {
             "running_mean": mean,
@@ -128,20 +138,36 @@ class _Match:
             getattr(norm, name).copy_(value)
 
 
-def _check_network(model: nn.Module, graph: SpikingGraph) -> None:
+def _check_network(model: nn.Module) -> None:
     gained = any(isinstance(module, ChannelGain) for module in model.modules())
     if not isinstance(model, Network) or isinstance(model, NamedNetwork) or gained:
         raise ConversionError(
             "a graph fits a network of the notation alone, without network.deviation: give a model.safetensors"
         )
-    offset, divisor = graph.input.offset.tolist(), graph.input.divisor
-    pixels = model.get_submodule("pixels")
-    found, expected = pixels.get_buffer("offset").tolist(), getattr(pixels, "divisor", 1)
-    if (offset, divisor) != (found, expected):
-        raise ConversionError(
-            f"the network takes pixels with the offset {found} and divisor {expected}, the graph with {offset} and "
-            f"{divisor}: set network.offset and network.divisor to these"
-        )
+
+
+def _check_same(graph: SpikingGraph, ann: SpikingGraph) -> None:
+    """The layers of the graph are those of the captured network."""
+    for got, wanted in zip_longest(_describe(graph), _describe(ann)):
+        if got != wanted:
+            raise ConversionError(
+                f"the graph has {got or 'no more layers'}, expected {wanted or 'none'}, as the network has: give a "
+                "graph of the same network"
+            )
+
+
+def _describe(graph: SpikingGraph) -> Iterator[str]:
+    for node in graph:
+        if isinstance(node, Input):
+            yield f"pixels {node.shape} minus {node.offset.tolist()} over {node.divisor}"
+        elif isinstance(node, Convolution):
+            geometry = f"stride {node.stride}, padding {node.padding}, dilation {node.dilation}, groups {node.groups}"
+            yield f"a convolution {node.weight.shape}, {geometry}"
+        elif isinstance(node, Dense):
+            yield f"a dense layer {node.weight.shape}"
+        elif isinstance(node, AveragePool | MaxPool):
+            kind = "an average pool" if isinstance(node, AveragePool) else "a max pool"
+            yield f"{kind} {node.kernel}, stride {node.stride}, padding {node.padding}"
 
 
 def _list_stages(graph: SpikingGraph) -> list[_Stage]:
@@ -165,16 +191,6 @@ def _list_stages(graph: SpikingGraph) -> list[_Stage]:
                 "method, such as counting"
             )
     return stages
-
-
-def _check_shapes(synapses: list[nn.Conv2d | nn.Linear], weights: list[np.ndarray]) -> None:
-    shapes = [tuple(module.weight.shape) for module in synapses]
-    for number, (got, wanted) in enumerate(zip_longest((each.shape for each in weights), shapes), start=1):
-        if got != wanted:
-            raise ConversionError(
-                f"weight {number} of the graph is {got or 'not there'}, expected {wanted or 'none'}: give a graph of "
-                "the same network"
-            )
 
 
 def _set_weight(module: nn.Module, weight: Tensor) -> None:

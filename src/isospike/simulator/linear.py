@@ -16,8 +16,8 @@ Joint = Callable[[Sequence[Tensor | None], Sequence[tuple[int, ...]]], Tensor]
 """From signals, None for zeros, and their shapes for one image, to what they give together."""
 
 
-def make_linear(node: Node, dtype: torch.dtype, device: torch.device) -> Linear:
-    """What a linear node does to spikes (batch, ...), as a function.
+def make_linear(node: Node, dtype: torch.dtype, device: torch.device, *, spikes: bool = True) -> Linear:
+    """What a linear node does to spikes (batch, ...), as a function; to other signals, where these are none.
 
     With int64 the products run in float64, which is exact because :func:`choose_dtype` has bounded them.
 
@@ -25,13 +25,13 @@ def make_linear(node: Node, dtype: torch.dtype, device: torch.device) -> Linear:
         SimulationError: the node is not linear.
     """
     carrier = torch.float64 if dtype is torch.int64 else dtype
-    operation = _make_operation(node, carrier, device)
+    operation = _make_operation(node, carrier, device, spikes)
     if carrier is dtype:
         return operation
-    return lambda spikes: operation(spikes.to(carrier)).to(dtype)
+    return lambda signal: operation(signal.to(carrier)).to(dtype)
 
 
-def _make_operation(node: Node, dtype: torch.dtype, device: torch.device) -> Linear:
+def _make_operation(node: Node, dtype: torch.dtype, device: torch.device, spikes: bool) -> Linear:
     if isinstance(node, Flatten):
         return lambda x: x.flatten(1)
     if isinstance(node, AveragePool):
@@ -43,7 +43,7 @@ def _make_operation(node: Node, dtype: torch.dtype, device: torch.device) -> Lin
     if isinstance(node, Convolution):
         weight = lay_weight_out(to_tensor(node.weight, dtype, device))
         stride, padding, dilation, groups = node.stride, node.padding, node.dilation, node.groups
-        return lambda x: convolve(x, weight, None, stride, padding, dilation, groups)
+        return lambda x: convolve(x, weight, None, stride, padding, dilation, groups, spikes=spikes)
     raise SimulationError(f"{node.name}: a {type(node).__name__} is not linear")
 
 

@@ -133,8 +133,9 @@ class _TappedCounts(_Network):
         for node in self.graph.synapses:
             self.linear[node.name] = tap.wrap(node.name, self.linear[node.name])
 
-    def _send(self, step: int, node: Node, spikes: Tensor, state: Any, recorder: Any) -> Tensor | None:
-        self.tap.add_spikes(node, spikes)
+    def _send(self, step: int, node: Node, spikes: Tensor | None, state: Any, recorder: Any) -> Tensor | None:
+        if spikes is not None:
+            self.tap.add_spikes(node, spikes)
         return super()._send(step, node, spikes, state, recorder)
 
 

@@ -188,12 +188,17 @@ class _Network:
             if isinstance(node, Input):
                 signals[node.name] = incoming
             elif isinstance(node, CountingNeuron | MaxPool):
+                if incoming is None and node.name in state.quiet:
+                    signals[node.name] = self._send(step, node, None, state, recorder)
+                    continue
                 deserved = self._integrate(node, incoming, state)
                 spikes = fire(deserved, state.counts[node.name], node.limit or 1)
                 if state.interference is not None:
                     spikes = state.interference.fire(node, spikes)
                 state.counts[node.name] += spikes
-                settled &= (state.counts[node.name] == deserved).flatten(1).all(1)
+                agrees = (state.counts[node.name] == deserved).flatten(1).all(1)
+                settled &= agrees
+                state.note_quiet(node, agrees)
                 signals[node.name] = self._send(step, node, spikes, state, recorder)
                 if self.delayed:
                     settled &= ~spikes.flatten(1).any(1)
@@ -228,14 +233,20 @@ class _Network:
 
     def _integrate(self, node: CountingNeuron | MaxPool, incoming: Tensor | None, state: "_State") -> Tensor:
         """Add the current (or the spikes to be pooled) and give the count that is deserved."""
+        if incoming is None and node.name in state.deserved:
+            return state.deserved[node.name]
         state.add(node, incoming)
         if isinstance(node, MaxPool):
-            return pool_counts(state.sums[node.name], node)
-        return deserve_count(state.sums[node.name], self.thresholds[node.name])
+            deserved = pool_counts(state.sums[node.name], node)
+        else:
+            deserved = deserve_count(state.sums[node.name], self.thresholds[node.name])
+        if state.interference is None:
+            state.deserved[node.name] = deserved
+        return deserved
 
-    def _send(self, step: int, node: Node, spikes: Tensor, state: "_State", recorder: Recorder) -> Tensor | None:
+    def _send(self, step: int, node: Node, spikes: Tensor | None, state: "_State", recorder: Recorder) -> Tensor | None:
         """Record the spikes and give those that arrive in this step."""
-        sent: Tensor | None = spikes if bool(spikes.any()) else None
+        sent = spikes if spikes is not None and bool(spikes.any()) else None
         magnitude = None
         if sent is not None:
             magnitude = recorder.record_spikes(step, state.images, node.name, sent)
@@ -267,6 +278,8 @@ class _State:
         self.images = torch.arange(batch)
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Tensor] = {}
+        self.deserved: dict[str, Tensor] = {}  # of the last current, which stays so until another one comes
+        self.quiet: set[str] = set()  # nodes that need a current to fire again
         self.in_flight: dict[str, Tensor] = {}
         self.work_in_flight: dict[str, Tensor] = {}
         self.final_counts: dict[str, Tensor] = {}
@@ -300,6 +313,14 @@ class _State:
         if self.interference is not None and node.name not in self.pools:
             self.interference.clamp(self.sums[node.name])
 
+    def note_quiet(self, node: Node, agrees: Tensor) -> None:
+        """Note whether all neurons of a node have the counts that they deserve, (running images,) bool; where faults
+        are, that says nothing of the next step."""
+        if self.interference is None and bool(agrees.all()):
+            self.quiet.add(node.name)
+        else:
+            self.quiet.discard(node.name)
+
     def hold(self, name: str, sent: Tensor | None, magnitude: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Keep what a node sends, with its magnitude, for the next step, and give what was kept for this one."""
         arriving = self.in_flight.pop(name, None), self.work_in_flight.pop(name, None)
@@ -321,7 +342,7 @@ class _State:
         stopped = ~running
         for name, final in self.final_counts.items():
             final[self.images[stopped.cpu()]] = self.counts[name][stopped].to("cpu", torch.int64)
-        for group in (self.sums, self.counts, self.in_flight, self.work_in_flight):
+        for group in (self.sums, self.counts, self.deserved, self.in_flight, self.work_in_flight):
             for name, tensor in group.items():
                 group[name] = tensor[running]
         if self.interference is not None:

@@ -15,6 +15,7 @@ from isospike.experiment import Recipe, read_recipe
 from isospike.experiment.summaries import Counting, collect_logs, summarise_logs, summarise_seeds
 from isospike.experiment.tallies import join_tallies, start_tally, tally
 from isospike.graph import SpikingGraph
+from isospike.memory import keep_freed_memory
 from isospike.simulator import Simulation, simulate
 from isospike.zoo.catalogue import Entry
 
@@ -114,6 +115,7 @@ def load_test_images(recipe: Recipe, data: Path | None, limit: int | None = None
         raise DataError(f"no test images of {recipe.data.name} at hand: pass --data FOLDER ({error})") from error
 
 
+@keep_freed_memory()
 def answer(
     graph: SpikingGraph,
     recipe: Recipe,
