@@ -3,8 +3,8 @@
     python benchmarks/float_simulation.py --data DIR --out FILE.json [--images N] [--rounds N]
 
 Networks of the zoo run in PyTorch with ``dtype="float64"`` until every image has settled, in turns in one process: with
-convolutions as matrix products alone and memory given back after each operation, as up to commit f0085bc; with memory
-kept; and as they are now. The record of all three is compared. ``--data DIR`` holds cifar10/.
+convolutions as matrix products alone and memory given back after each operation; with memory kept; and as they are now.
+The records of all three are compared. ``--data DIR`` holds cifar10/.
 """
 
 import argparse

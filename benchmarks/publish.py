@@ -36,6 +36,7 @@ PUBLISHED = [
     ("scatter-gather-mnist-drop10", "the same, 10 % of encoder spikes dropped", "MNIST", "SNN 99.39 at T=1", 1),
     ("scatter-gather-mnist-drop20", "the same, 20 % of encoder spikes dropped", "MNIST", "SNN 99.22 at T=1", 1),
     ("scatter-gather-cifar10", "64C3*3-P2-...-512C3-512", "CIFAR-10", "SNN 91.91 at T=1", 1),
+    ("scatter-gather-cifar10-continued", "the same, trained on", "CIFAR-10", "SNN 91.91 at T=1", 1),
     ("scatter-gather-cifar100", "64C3*3-P2-...-512C3-512", "CIFAR-100", "SNN 65.0 at T=1", 1),
     ("negative-spike-mnist", "20C5-P2-50C5-P2-500", "MNIST", "SNN 99.32 at T=13", 13),
     ("negative-spike-fashion-mlp", "400-400", "Fashion-MNIST", "SNN 88.79 at T=11", 11),
