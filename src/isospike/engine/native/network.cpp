@@ -1,13 +1,10 @@
 #include "network.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
 #include <stdexcept>
-#include <thread>
 
 #include "kernel_choice.hpp"
+#include "threads.hpp"
 #include "window.hpp"
 
 namespace isospike {
@@ -256,28 +253,14 @@ void Network::give_back(std::unique_ptr<Workspace> workspace) const {
 void Network::run(const uint8_t* pixels, size_t images, unsigned threads, const Record& record) const {
     expect(readout_ != 0, "the network has no readout yet");
     expect(threads >= 1, "threads: expected at least 1");
-    std::atomic<size_t> next{0};
-    std::exception_ptr failure;
-    std::mutex guard;
-    const auto work = [&] {
-        try {
-            auto workspace = take_workspace();
-            for (size_t image = next++; image < images; image = next++) {
-                workspace->pixels = pixels + image * in_shape().size();
-                run_image(*workspace, image, images, record);
-            }
-            give_back(std::move(workspace));
-        } catch (...) {
-            const std::lock_guard lock(guard);
-            if (!failure) failure = std::current_exception();
-            next = images;
+    share(images, threads, [&](Numbers& numbers) {
+        auto workspace = take_workspace();
+        for (size_t image; numbers.take(image);) {
+            workspace->pixels = pixels + image * in_shape().size();
+            run_image(*workspace, image, images, record);
         }
-    };
-    std::vector<std::jthread> helpers;
-    for (size_t i = 1; i < threads && i < images; ++i) helpers.emplace_back(work);
-    work();
-    helpers.clear();
-    if (failure) std::rethrow_exception(failure);
+        give_back(std::move(workspace));
+    });
 }
 
 void Network::run_image(Workspace& workspace, size_t image, size_t images, const Record& record) const {

@@ -1,11 +1,9 @@
 #include "scattering.hpp"
 
-#include <atomic>
-#include <exception>
 #include <limits>
-#include <mutex>
-#include <thread>
 #include <vector>
+
+#include "threads.hpp"
 
 namespace isospike {
 
@@ -85,39 +83,25 @@ void scatter(
     const size_t taps = size_t(window.kernel_height) * size_t(window.kernel_width);
     const size_t places_out = size_t(window.out_height) * size_t(window.out_width);
     const std::vector<uint32_t> places = list_places(window);
-    std::atomic<size_t> next{0};
-    std::exception_ptr failure;
-    std::mutex guard;
-    const auto work = [&] {
-        try {
-            Sorted sorted;
-            std::vector<Landing> landings(positions);
-            for (size_t image = next++; image < images; image = next++) {
-                sorted.sort(signal + image * positions * channels, positions, channels);
-                double* const target = out + image * places_out * out_channels;
-                for (size_t channel = 0; channel < channels; ++channel) {
-                    for (size_t tap = 0; tap < taps; ++tap) {
-                        size_t count = 0;
-                        for (const Event* event = sorted.begin(channel); event != sorted.end(channel); ++event) {
-                            const uint32_t place = places[tap * positions + event->position];
-                            if (place != kNowhere) landings[count++] = {place, event->value};
-                        }
-                        const double* const row = weight + (tap * channels + channel) * out_channels;
-                        if (count) kernels.scatter_row(target, row, out_channels, landings.data(), count);
+    share(images, threads, [&](Numbers& numbers) {
+        Sorted sorted;
+        std::vector<Landing> landings(positions);
+        for (size_t image; numbers.take(image);) {
+            sorted.sort(signal + image * positions * channels, positions, channels);
+            double* const target = out + image * places_out * out_channels;
+            for (size_t channel = 0; channel < channels; ++channel) {
+                for (size_t tap = 0; tap < taps; ++tap) {
+                    size_t count = 0;
+                    for (const Event* event = sorted.begin(channel); event != sorted.end(channel); ++event) {
+                        const uint32_t place = places[tap * positions + event->position];
+                        if (place != kNowhere) landings[count++] = {place, event->value};
                     }
+                    const double* const row = weight + (tap * channels + channel) * out_channels;
+                    if (count) kernels.scatter_row(target, row, out_channels, landings.data(), count);
                 }
             }
-        } catch (...) {
-            const std::lock_guard lock(guard);
-            if (!failure) failure = std::current_exception();
-            next = images;
         }
-    };
-    std::vector<std::jthread> helpers;
-    for (size_t i = 1; i < threads && i < images; ++i) helpers.emplace_back(work);
-    work();
-    helpers.clear();
-    if (failure) std::rethrow_exception(failure);
+    });
 }
 
 }  // namespace isospike
