@@ -51,6 +51,7 @@ class Verification:
         return self.images > self.unsettled and self.mismatches == 0 and not self.differing_tensors
 
 
+@keep_freed_memory()
 def verify(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,
@@ -99,15 +100,14 @@ def verify(
     _check_same_network(graph, fresh)
     reference = QuantisedAnn(ann, device)
     tally = _Tally(graph)
-    with keep_freed_memory():
-        for start in range(0, max(len(images), 1), batch_size):
-            batch = images[start : start + batch_size]
-            simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
-            tally.add(simulation, reference.evaluate(batch))
-            if on_simulation is not None:
-                on_simulation(start, simulation)
-            if on_batch is not None:
-                on_batch(start + len(batch))
+    for start in range(0, max(len(images), 1), batch_size):
+        batch = images[start : start + batch_size]
+        simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
+        tally.add(simulation, reference.evaluate(batch))
+        if on_simulation is not None:
+            on_simulation(start, simulation)
+        if on_batch is not None:
+            on_batch(start + len(batch))
     return tally.conclude(graph, compare_graphs(graph, fresh))
 
 

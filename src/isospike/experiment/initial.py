@@ -10,7 +10,7 @@ from torch import Tensor
 from isospike.errors import ConversionError, FileError, RecipeError
 from isospike.experiment.run_folder import RunFolder
 from isospike.files import read_bytes, read_json, read_tensors, write_json
-from isospike.graph import load_graph
+from isospike.graph import SpikingGraph, load_graph
 from isospike.networks import Network, restore
 from isospike.training.checkpoints import INDEX
 
@@ -41,21 +41,20 @@ def begin(model: Network, source: str, folder: RunFolder, draw: Callable[[], Ten
     noted = folder.training / _NOTE
     if (folder.training / INDEX).is_file() and noted.is_file():
         return {str(key): str(value) for key, value in read_json(noted).items()}
-    path = _find(source)
+    path, graph = _open(source)
     if path.resolve().is_relative_to(folder.path.resolve()):
         raise RecipeError(
             f"network.initial: got {source}, which is in {folder.path}, where training removes earlier results: choose "
             "another --out"
         )
-    _, metadata = read_tensors(path)
-    if "graph" in metadata:
+    if graph is None:
+        load_weights(model, path)
+    else:
+        images = draw()
         try:
-            images = draw()
-            restore(model, load_graph(path), images[: max(50, _PIXELS // images[0, 0].numel())])
+            restore(model, graph, images[: max(50, _PIXELS // images[0, 0].numel())])
         except ConversionError as error:
             raise ConversionError(f"network.initial: {path}: {error}") from error
-    else:
-        load_weights(model, path)
     return {"source": source, "sha256": sha256(read_bytes(path)).hexdigest()}
 
 
@@ -64,14 +63,16 @@ def note(folder: RunFolder, initial: dict[str, str]) -> None:
     write_json(folder.training / _NOTE, initial)
 
 
-def _find(source: str) -> Path:
+def _open(source: str) -> tuple[Path, SpikingGraph | None]:
+    """The file, and the spiking graph in it, if it holds one."""
     from isospike.zoo import find  # the zoo is made of experiments
 
-    if not source.startswith(_ZOO):
-        return Path(source)
-    entry = find(source.removeprefix(_ZOO))
-    entry.load()  # compares the file with its recorded hash
-    return entry.graph_path
+    if source.startswith(_ZOO):
+        entry = find(source.removeprefix(_ZOO))
+        return entry.graph_path, entry.load()
+    path = Path(source)
+    _, metadata = read_tensors(path)
+    return path, load_graph(path) if "graph" in metadata else None
 
 
 def load_weights(model: Network, path: Path) -> None:

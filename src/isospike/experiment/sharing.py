@@ -104,7 +104,6 @@ def classify_together(
     return right / done
 
 
-@keep_freed_memory()
 def verify_together(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,
