@@ -221,7 +221,9 @@ def test_a_training_that_began_otherwise_does_not_go_on(fail: Fail, folder: Path
 def test_initial_weights_that_are_not_there_or_of_another_network(fail: Fail, folder: Path, tmp_path: Path) -> None:
     start = ["train", "digits", "--out", tmp_path / "out", "--set"]
     assert "scatter-gather-cifar10" in fail(*start, "network.initial=zoo:scatter-gather-cifar")
-    assert "no-such.safetensors" in fail(*start, "network.initial=no-such.safetensors")
+    for missing in ("no-such.safetensors", str(folder), ""):
+        line = fail(*start, f"network.initial={missing}")
+        assert f"network.initial: got {missing!r}, expected a model.safetensors" in line
     line = fail(*start, f"network.initial={folder / 'snn.safetensors'}")
     assert f"network.initial: {folder / 'snn.safetensors'}: the graph has a convolution (8, 1, 3, 3), stride" in line
     inside = Path(shutil.copy(folder / "snn.safetensors", tmp_path / "out"))

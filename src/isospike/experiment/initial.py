@@ -71,6 +71,10 @@ def _open(source: str) -> tuple[Path, SpikingGraph | None]:
         entry = find(source.removeprefix(_ZOO))
         return entry.graph_path, entry.load()
     path = Path(source)
+    if not path.is_file():
+        raise FileError(
+            f"network.initial: got {source!r}, expected a model.safetensors, an snn.safetensors or {_ZOO}NAME"
+        )
     _, metadata = read_tensors(path)
     return path, load_graph(path) if "graph" in metadata else None
 
