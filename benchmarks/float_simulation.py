@@ -1,10 +1,11 @@
-"""Simulating in float64, as graphs with float weights are: weights added spike by spike against matrix products.
+"""Simulating in float64, as graphs with float weights are: what compiled code gains over PyTorch's operations.
 
     python benchmarks/float_simulation.py --data DIR --out FILE.json [--images N] [--rounds N]
 
 Networks of the zoo run in PyTorch with ``dtype="float64"`` until every image has settled, in turns in one process: with
-convolutions as matrix products alone and memory given back after each operation; with memory kept; and as they are now.
-The records of all three are compared. ``--data DIR`` holds cifar10/.
+convolutions as matrix products alone, neurons in PyTorch and memory given back after each operation; with memory kept;
+with weights added spike by spike; and as they are now, with neurons in compiled code too. The records of all four are
+compared. ``--data DIR`` holds cifar10/.
 """
 
 import argparse
@@ -40,6 +41,12 @@ def run_before(graph: SpikingGraph, images: Tensor) -> Simulation:
 def run_products(graph: SpikingGraph, images: Tensor) -> Simulation:
     """Matrix products alone."""
     with mock.patch("isospike.double_convolution._FEW", 0):
+        return run_readable_neurons(graph, images)
+
+
+def run_readable_neurons(graph: SpikingGraph, images: Tensor) -> Simulation:
+    """Weights added spike by spike; neurons as PyTorch's operations."""
+    with mock.patch("isospike.simulator.time_loop.can_compile", lambda *_: False):
         return run_now(graph, images)
 
 
@@ -51,6 +58,7 @@ def run_now(graph: SpikingGraph, images: Tensor) -> Simulation:
 WAYS: dict[str, Callable[[SpikingGraph, Tensor], Simulation]] = {
     "before": run_before,
     "products": run_products,
+    "readable_neurons": run_readable_neurons,
     "now": run_now,
 }
 

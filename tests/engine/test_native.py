@@ -231,3 +231,59 @@ def test_float_convolutions_need_a_thread_and_a_known_instruction_set() -> None:
         require_native().scatter(SIGNAL, TAPS, *ONE[:3], 0, "")
     with pytest.raises(ValueError, match="ISOSPIKE_ISA: "):
         require_native().scatter(SIGNAL, TAPS, *ONE[:3], 1, "sse9")
+
+
+STATE = np.zeros((4, 6, 5))
+RULE = (np.arange(5.0), np.arange(1.0, 6.0), 1.0, np.inf, 1.0)
+
+
+def step_counting(**changes: Any) -> np.ndarray:
+    """Neurons of 4 images, 6 positions, 5 channels."""
+    given = {"membrane": STATE.copy(), "count": STATE.copy(), "spikes": STATE.copy(), "fired": STATE[..., 0].copy()}
+    given |= {"current": STATE.copy(), "threshold": RULE[0], "step": RULE[1], "scale": 1.0, "levels": 3.0, "limit": 1.0}
+    given |= {"threads": 2, "isa": ""}
+    return require_native().step_counting_neurons(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"membrane": STATE.astype(np.float32)}, TypeError, "incompatible"),
+        ({"membrane": STATE[:, ::2]}, TypeError, "incompatible"),
+        ({"current": np.zeros((4, 5, 6)).transpose(0, 2, 1)}, TypeError, "incompatible"),
+        ({"membrane": None}, TypeError, "incompatible"),
+        ({"count": STATE[:3].copy()}, ValueError, "count: expected the shape of the membrane"),
+        ({"spikes": np.zeros((4, 5, 6))}, ValueError, "spikes: expected the shape of the membrane"),
+        ({"current": np.zeros((4, 6, 4))}, ValueError, "current: expected the shape of the membrane"),
+        ({"fired": np.zeros((4, 5))}, ValueError, "fired: expected a number for each position"),
+        ({"threshold": np.zeros(4)}, ValueError, "thresholds: expected one for each channel"),
+        ({"step": np.ones(6)}, ValueError, "thresholds: expected one for each channel"),
+        ({"threads": 0}, ValueError, "threads: "),
+        ({"isa": "sse9"}, ValueError, "ISOSPIKE_ISA: "),
+    ],
+)
+def test_counting_neurons(changes: dict[str, Any], error: type[Exception], words: str) -> None:
+    assert step_counting().shape == (4, 3)
+    with pytest.raises(error, match=words):
+        step_counting(**changes)
+
+
+@pytest.mark.parametrize("channels", [1, 8, 13, 70])
+@pytest.mark.parametrize("isa", engine.list_isas() if engine.is_available() else [])
+def test_counting_neurons_fire_what_is_missing(isa: str, channels: int) -> None:
+    chance = np.random.default_rng(0)
+    first, step = chance.standard_normal(channels), chance.random(channels) + 0.1
+    membrane, count = np.zeros((9, 4, channels)), np.zeros((9, 4, channels))
+    spikes, fired = np.empty_like(membrane), np.empty((9, 4))
+    for current in (*(chance.standard_normal((4, *membrane.shape)) * 2), None):
+        state, before = membrane + (0 if current is None else current), count.copy()
+        totals = require_native().step_counting_neurons(
+            membrane, count, spikes, fired, current, first, step, 4.0, 7.0, 2.0, 3, isa
+        )
+        deserved = np.clip(np.floor((4 * state - first) / step) + 1, 0, 7)
+        assert np.array_equal(membrane, state)
+        assert np.array_equal(spikes, np.clip(deserved - before, -2, 2))
+        assert np.array_equal(count, before + spikes)
+        assert np.array_equal(fired, np.abs(spikes).sum(2))
+        sums = (np.abs(spikes), spikes, np.abs(deserved - count))
+        assert np.array_equal(totals, np.stack([each.sum((1, 2)) for each in sums], 1))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from isospike.graph import IntegrateAndFire
-from isospike.simulator.arithmetic import per_channel, to_tensor
+from isospike.simulator.arithmetic import lay_out, per_channel, to_tensor
 
 
 @dataclass(eq=False)
@@ -83,9 +83,3 @@ def make_rule(
         for array in (node.lower, node.residual)
     )
     return FiringRule(threshold, initial, lower, residual, ends)
-
-
-def lay_out(signal: Tensor) -> Tensor:
-    """Maps with their channels innermost in memory, as convolutions of few channels are fastest on a CPU; the numbers
-    stay."""
-    return signal.contiguous(memory_format=torch.channels_last) if signal.dim() == 4 else signal

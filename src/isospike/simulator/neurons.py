@@ -83,7 +83,11 @@ def deserve_count(membrane: Tensor, thresholds: Thresholds) -> Tensor:
     else:
         if thresholds.fraction_bits:
             v = v * (1 << thresholds.fraction_bits)
-        count = (v - thresholds.threshold).div_(thresholds.step, rounding_mode="floor").add_(1)
+        above = v - thresholds.threshold
+        if above.is_floating_point():
+            count = above.div_(thresholds.step).floor_().add_(1)  # some times faster than a floor division
+        else:
+            count = above.div_(thresholds.step, rounding_mode="floor").add_(1)
     return count.clamp_(0, thresholds.levels).to(membrane.dtype)
 
 

@@ -20,9 +20,9 @@ from isospike.graph import (
     SpikingGraph,
 )
 from isospike.metrics import list_encoders, list_working_layers, measure_reach
-from isospike.simulator.arithmetic import choose_rate_dtype, per_channel, to_tensor
+from isospike.simulator.arithmetic import choose_rate_dtype, lay_out, per_channel, to_tensor
 from isospike.simulator.faults import Fault, Losses
-from isospike.simulator.integrate_and_fire import FiringRule, Potentials, lay_out, make_rule
+from isospike.simulator.integrate_and_fire import FiringRule, Potentials, make_rule
 from isospike.simulator.interference import Interference, find_ends
 from isospike.simulator.linear import make_joint, make_linear
 from isospike.simulator.neurons import pool_counts

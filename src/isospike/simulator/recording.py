@@ -33,6 +33,21 @@ class Simulation:
         return self.logits.argmax(-1)
 
 
+@dataclass(frozen=True, eq=False)
+class SpikeTotals:
+    """What the spikes of a layer in one step amount to, in float64.
+
+    Attributes:
+        magnitude: spikes of either sign, summed over channels, (batch, height, width) or (batch,).
+        positive: how many positive spikes, (batch,).
+        negative: how many negative ones, (batch,).
+    """
+
+    magnitude: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
 class Recorder:
     """Collects one batch step by step; images that have settled keep their last logits and fire no more."""
 
@@ -47,22 +62,22 @@ class Recorder:
     def record_spikes(self, step: int, images: Tensor, name: str, spikes: Tensor, signed: bool = True) -> Tensor:
         """Note the spikes (batch, channels, ...) of a node, which may be negative if ``signed``; gives their magnitudes
         summed over channels, in float64."""
-        magnitude = sum_magnitudes(spikes) if signed else spikes.sum(1).to(torch.float64)
-        total = magnitude.flatten(1).sum(1) if magnitude.dim() > 1 else magnitude
-        if not signed:
-            self.positive[name][step, images] = total.to("cpu", torch.int64)
-            return magnitude
-        net = spikes.sum(1).to(torch.float64)
-        net = net.flatten(1).sum(1) if net.dim() > 1 else net
-        self.positive[name][step, images] = ((total + net) / 2).to("cpu", torch.int64)
-        self.negative[name][step, images] = ((total - net) / 2).to("cpu", torch.int64)
+        if signed:
+            totals = add_spikes_up(spikes)
+            self.record_totals(step, images, name, totals)
+            return totals.magnitude
+        magnitude = spikes.sum(1).to(torch.float64)
+        self.positive[name][step, images] = _sum_places(magnitude).to("cpu", torch.int64)
         return magnitude
+
+    def record_totals(self, step: int, images: Tensor, name: str, totals: SpikeTotals) -> None:
+        """Note what the spikes of a node amount to."""
+        self.positive[name][step, images] = totals.positive.to("cpu", torch.int64)
+        self.negative[name][step, images] = totals.negative.to("cpu", torch.int64)
 
     def record_work(self, step: int, images: Tensor, layer: str, magnitude: Tensor, synapses: Tensor) -> None:
         """Add the synapses that spikes of these magnitudes (batch, height, width) or (batch,) reached."""
-        work = magnitude * synapses
-        total = work.flatten(1).sum(1) if work.dim() > 1 else work
-        self.sops[layer][step, images] += total.to("cpu", torch.int64)
+        self.sops[layer][step, images] += _sum_places(magnitude * synapses).to("cpu", torch.int64)
 
     def record_answer(self, step: int, images: Tensor, logits: Tensor, settled: Tensor) -> None:
         """Note the logits and who has settled, for this step and all after it until the next note."""
@@ -72,6 +87,18 @@ class Recorder:
     def finish(self, counts: dict[str, Tensor]) -> Simulation:
         """The record of the batch."""
         return Simulation(self.logits, self.positive, self.negative, self.sops, self.settled, counts)
+
+
+def add_spikes_up(spikes: Tensor) -> SpikeTotals:
+    """What spikes (batch, channels, ...) amount to."""
+    magnitude = sum_magnitudes(spikes)
+    total, net = _sum_places(magnitude), _sum_places(spikes.sum(1).to(torch.float64))
+    return SpikeTotals(magnitude, (total + net) / 2, (total - net) / 2)
+
+
+def _sum_places(numbers: Tensor) -> Tensor:
+    """(batch, height, width) or (batch,), to (batch,)."""
+    return numbers.flatten(1).sum(1) if numbers.dim() > 1 else numbers
 
 
 def sum_magnitudes(spikes: Tensor) -> Tensor:

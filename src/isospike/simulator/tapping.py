@@ -133,10 +133,12 @@ class _TappedCounts(_Network):
         for node in self.graph.synapses:
             self.linear[node.name] = tap.wrap(node.name, self.linear[node.name])
 
-    def _send(self, step: int, node: Node, spikes: Tensor | None, state: Any, recorder: Any) -> Tensor | None:
-        if spikes is not None:
-            self.tap.add_spikes(node, spikes)
-        return super()._send(step, node, spikes, state, recorder)
+    def _send(
+        self, step: int, node: Node, fired: tuple[Tensor, Tensor] | None, state: Any, recorder: Any
+    ) -> Tensor | None:
+        if fired is not None:
+            self.tap.add_spikes(node, fired[0])
+        return super()._send(step, node, fired, state, recorder)
 
 
 class _TappedRates(RateNetwork):

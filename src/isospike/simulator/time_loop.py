@@ -22,15 +22,16 @@ from isospike.graph import (
 from isospike.graph.nodes import is_integer
 from isospike.memory import keep_freed_memory
 from isospike.metrics import list_encoders, list_working_layers, measure_reach
-from isospike.simulator.arithmetic import choose_dtype, per_channel, to_tensor
+from isospike.simulator.arithmetic import choose_dtype, lay_out, per_channel, to_tensor
 from isospike.simulator.checks import check_device, check_propagation, check_share, check_whole, is_whole, show
+from isospike.simulator.compiled_neurons import CompiledNeurons, can_compile
 from isospike.simulator.faults import Fault, Losses
 from isospike.simulator.interference import Interference, check_faults, loosen
 from isospike.simulator.linear import make_joint, make_linear
 from isospike.simulator.native import prepare_engine, run_engine
 from isospike.simulator.neurons import deserve_count, fire, make_thresholds, pool_counts
 from isospike.simulator.rate_loop import RateNetwork
-from isospike.simulator.recording import Recorder, Simulation, join, sum_magnitudes
+from isospike.simulator.recording import Recorder, Simulation, SpikeTotals, add_spikes_up, join, sum_magnitudes
 
 _SPARE_BITS = 16
 
@@ -129,12 +130,15 @@ class _Network:
         self.linear = {}
         self.joints = {}
         self.thresholds = {}
+        self.compiled: dict[str, CompiledNeurons] = {}
         for node in graph:
             if isinstance(node, CountingNeuron):
                 dimensions = len(graph.shapes[node.name]) + 1
                 bits = membranes[node.name].bits if node.fraction_bits is not None else 0
                 bits += _SPARE_BITS if faults else 0
                 self.thresholds[node.name] = make_thresholds(node, dimensions, self.dtype, bits, device)
+                if self.dtype is torch.float64 and not faults and can_compile(self.thresholds[node.name], device):
+                    self.compiled[node.name] = CompiledNeurons(self.thresholds[node.name], node.limit or 1)
             elif isinstance(node, Add | Concatenate):
                 self.joints[node.name] = make_joint(node, self.dtype, device)
             elif not isinstance(node, Input | Readout | MaxPool):
@@ -191,17 +195,15 @@ class _Network:
                 if incoming is None and node.name in state.quiet:
                     signals[node.name] = self._send(step, node, None, state, recorder)
                     continue
-                deserved = self._integrate(node, incoming, state)
-                spikes = fire(deserved, state.counts[node.name], node.limit or 1)
-                if state.interference is not None:
-                    spikes = state.interference.fire(node, spikes)
-                state.counts[node.name] += spikes
-                agrees = (state.counts[node.name] == deserved).flatten(1).all(1)
+                spikes, agrees, totals = self._fire(node, incoming, state)
                 settled &= agrees
                 state.note_quiet(node, agrees)
-                signals[node.name] = self._send(step, node, spikes, state, recorder)
+                fires = totals.positive + totals.negative > 0
+                recorder.record_totals(step, state.images, node.name, totals)
+                sent = (spikes, totals.magnitude) if bool(fires.any()) else None
+                signals[node.name] = self._send(step, node, sent, state, recorder)
                 if self.delayed:
-                    settled &= ~spikes.flatten(1).any(1)
+                    settled &= ~fires
                     flying = state.work_in_flight.get(node.name)  # a fault may have held them back until now
                     if flying is not None:
                         settled &= ~flying.reshape(len(flying), -1).any(1)
@@ -217,10 +219,10 @@ class _Network:
 
     def _transmit(self, node: Node, incoming: Tensor) -> Tensor:
         """A linear node; a convolution only of the images whose spikes come in: layers fall silent one by one."""
-        busy = incoming.flatten(1).any(1) if isinstance(node, Convolution) else None
+        busy = _flatten(incoming).any(1) if isinstance(node, Convolution) else None
         if busy is None or bool(busy.all()):
             return self.linear[node.name](incoming)
-        result = incoming.new_zeros(len(incoming), *self.graph.shapes[node.name])
+        result = lay_out(incoming.new_zeros(len(incoming), *self.graph.shapes[node.name]))
         if bool(busy.any()):
             result[busy] = self.linear[node.name](incoming[busy])
         return result
@@ -244,15 +246,29 @@ class _Network:
             state.deserved[node.name] = deserved
         return deserved
 
-    def _send(self, step: int, node: Node, spikes: Tensor | None, state: "_State", recorder: Recorder) -> Tensor | None:
-        """Record the spikes and give those that arrive in this step."""
-        sent = spikes if spikes is not None and bool(spikes.any()) else None
-        magnitude = None
-        if sent is not None:
-            magnitude = recorder.record_spikes(step, state.images, node.name, sent)
-            if self.drop and node.name in self.encoders:
-                sent = state.losses.drop(sent, state.images)
-                magnitude = sum_magnitudes(sent)
+    def _fire(
+        self, node: CountingNeuron | MaxPool, incoming: Tensor | None, state: "_State"
+    ) -> tuple[Tensor, Tensor, SpikeTotals]:
+        """The spikes of a step, (batch, ...); whether all neurons have the counts that they deserve, bool (batch,); and
+        what the spikes amount to."""
+        count = state.counts[node.name]
+        if node.name in self.compiled:
+            return self.compiled[node.name].step(state.sums[node.name], count, incoming)
+        deserved = self._integrate(node, incoming, state)
+        spikes = fire(deserved, count, node.limit or 1)
+        if state.interference is not None:
+            spikes = state.interference.fire(node, spikes)
+        count += spikes
+        return spikes, _flatten(count == deserved).all(1), add_spikes_up(spikes)
+
+    def _send(
+        self, step: int, node: Node, fired: tuple[Tensor, Tensor] | None, state: "_State", recorder: Recorder
+    ) -> Tensor | None:
+        """Of spikes with their magnitudes, None for none, give those that arrive in this step; record their work."""
+        sent, magnitude = fired or (None, None)
+        if sent is not None and self.drop and node.name in self.encoders:
+            sent = state.losses.drop(sent, state.images)
+            magnitude = sum_magnitudes(sent)
         if state.interference is not None:
             sent, magnitude = state.interference.deliver(node, sent, state.images)
         if self.delayed:
@@ -290,12 +306,12 @@ class _State:
         for node in graph:
             if isinstance(node, CountingNeuron | MaxPool | Readout):
                 shape = graph.shapes[node.inputs[0]]
-                self.sums[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
+                self.sums[node.name] = lay_out(torch.zeros(batch, *shape, dtype=dtype, device=device))
             if isinstance(node, CountingNeuron) and node.start is not None:
                 self.sums[node.name] += to_tensor(node.start, dtype, device)
         for node in graph.spiking:
             shape = graph.shapes[node.name]
-            self.counts[node.name] = torch.zeros(batch, *shape, dtype=dtype, device=device)
+            self.counts[node.name] = lay_out(torch.zeros(batch, *shape, dtype=dtype, device=device))
             if keep_counts:
                 self.final_counts[node.name] = torch.zeros(batch, *shape, dtype=torch.int64)
 
@@ -348,6 +364,11 @@ class _State:
         if self.interference is not None:
             self.interference.keep(running)
         self.images = self.images[running.cpu()]
+
+
+def _flatten(signal: Tensor) -> Tensor:
+    """(batch, channels, ...) to (batch, all), channels innermost, as they lie in memory."""
+    return signal.movedim(1, -1).flatten(1)
 
 
 def _check_steps(graph: SpikingGraph, steps: int | None) -> int:

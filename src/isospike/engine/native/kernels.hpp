@@ -32,6 +32,9 @@ struct Kernels {
 
     // target[place * width + i] += factor * row[i] for i < width, over the landings of a list.
     void (*scatter_row)(double* target, const double* row, size_t width, const Landing* landings, size_t count);
+
+    // One step of counting neurons over the positions of one image; `fired` gets the spikes at each position.
+    CountingTotals (*step_counting)(const CountingRule&, const CountingState&, size_t positions, double* fired);
 };
 
 // Bytes of SlicedScratch::state for a layer.

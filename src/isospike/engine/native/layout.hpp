@@ -23,6 +23,32 @@ struct Landing {
     double factor;
 };
 
+// Counting neurons in double precision: V deserves clip(floor((scale * V - threshold) / step) + 1, 0, levels) spikes, of
+// which at most `limit` come in a step. One threshold and one step for each channel.
+struct CountingRule {
+    const double* threshold;
+    const double* step;
+    size_t channels;
+    double scale;
+    double levels;
+    double limit;
+};
+
+// Their state in one image, [position][channel]; `current` may be null, `spikes` is written to.
+struct CountingState {
+    const double* current;
+    double* membrane;
+    double* count;
+    double* spikes;
+};
+
+// What one image's neurons did in a step.
+struct CountingTotals {
+    double fired;    // positive spikes and negative ones
+    double net;      // positive spikes minus negative ones
+    double missing;  // spikes that are still deserved, either way
+};
+
 // The spikes of one node, one image, all steps: at slot = position * steps + step the channels that fire lie at
 // items[start[slot] .. start[slot + 1]), the first positive[slot] of them firing +1 and the rest -1. A channel that
 // fires twice is listed twice. Bit `step` of active[position * words ..] says that a slot is not empty.

@@ -2,11 +2,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
+#include <optional>
 
+#include "counting.hpp"
 #include "kernel_choice.hpp"
 #include "network.hpp"
 #include "scattering.hpp"
@@ -20,6 +23,8 @@ namespace {
 
 template <class T, int Dimensions>
 using In = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+template <class T, int Dimensions>
+using InOut = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Out = nb::ndarray<nb::numpy, T>;
 using Pair = std::array<int32_t, 2>;
@@ -120,6 +125,40 @@ Out<double> scatter_signal(
     return out;
 }
 
+// One step of counting neurons (image, position, channel): changes membrane and count, writes the spikes and how many of
+// either sign there are at each position (image, position), and gives the totals of each image: fired, net, missing.
+Out<double> step_counting_neurons(
+    const InOut<double, 3>& membrane, const InOut<double, 3>& count, const InOut<double, 3>& spikes,
+    const InOut<double, 2>& fired, const std::optional<In<double, 3>>& current,
+    const In<double, 1>& threshold, const In<double, 1>& step, double scale, double levels, double limit,
+    unsigned threads, const std::string& isa) {
+    const size_t images = membrane.shape(0), positions = membrane.shape(1), channels = membrane.shape(2);
+    const auto fits = [&](const auto& array) {
+        return array.shape(0) == images && array.shape(1) == positions && array.shape(2) == channels;
+    };
+    expect(fits(count), "count: expected the shape of the membrane");
+    expect(fits(spikes), "spikes: expected the shape of the membrane");
+    expect(fired.shape(0) == images && fired.shape(1) == positions, "fired: expected a number for each position");
+    expect(!current || fits(*current), "current: expected the shape of the membrane");
+    expect(threshold.shape(0) == channels && step.shape(0) == channels, "thresholds: expected one for each channel");
+    expect(threads >= 1, "threads: expected at least 1");
+    auto totals = make_array<double>({images, 3});
+    const Kernels& kernels = choose_kernels(isa);
+    {
+        nb::gil_scoped_release release;
+        std::vector<CountingTotals> each(images);
+        const CountingRule rule{threshold.data(), step.data(), channels, scale, levels, limit};
+        const CountingState state{
+            current ? current->data() : nullptr, membrane.data(), count.data(), spikes.data()};
+        step_neurons_of_doubles(kernels, rule, state, positions, fired.data(), each.data(), images, threads);
+        double* to = totals.data();
+        for (const CountingTotals& one : each) {
+            *to++ = one.fired, *to++ = one.net, *to++ = one.missing;
+        }
+    }
+    return totals;
+}
+
 void bind_nodes(nb::class_<Network>& network) {
     network
         .def("add_input", [](Network& self, std::array<int32_t, 3> shape, const In<int32_t, 1>& offset) {
@@ -195,6 +234,9 @@ NB_MODULE(_native, module) {
 #endif
     module.def("scatter", scatter_signal, "signal"_a.noconvert(), "weight"_a.noconvert(), "stride"_a, "padding"_a,
         "dilation"_a, "threads"_a, "isa"_a, "A convolution in float64 of a signal that is mostly zeros.");
+    module.def("step_counting_neurons", step_counting_neurons, "membrane"_a.noconvert(), "count"_a.noconvert(),
+        "spikes"_a.noconvert(), "fired"_a.noconvert(), "current"_a.noconvert().none(), "threshold"_a.noconvert(), "step"_a.noconvert(), "scale"_a, "levels"_a,
+        "limit"_a, "threads"_a, "isa"_a, "A step of counting neurons in float64.");
     nb::class_<Network> network(module, "Network");
     network.def(nb::init<uint32_t, const std::string&, bool, uint32_t>(), "steps"_a, "isa"_a, "held"_a = false,
         "restart"_a = 0);

@@ -1,4 +1,5 @@
 // One table of kernels; compiled once per instruction set, with ISOSPIKE_KERNELS naming the function that gives it.
+#include "counting.hpp"
 #include "plain.hpp"
 #include "scattering.hpp"
 #include "sliced.hpp"
@@ -18,7 +19,7 @@ const Kernels& ISOSPIKE_KERNELS() {
 #endif
     static constexpr Kernels kKernels{
         ISOSPIKE_TEXT(ISOSPIKE_ISA), kWidths, run_sliced, add_rows<int16_t>, add_rows<int32_t>,
-        add_unit_rows, step_neurons, scatter_row};
+        add_unit_rows, step_neurons, scatter_row, step_counting};
     return kKernels;
 }
 

@@ -8,16 +8,6 @@ namespace {
 
 using isospike::Landing;
 
-#if defined(__AVX512F__)
-constexpr size_t kBytes = 64;
-#elif defined(__AVX2__)
-constexpr size_t kBytes = 32;
-#else
-constexpr size_t kBytes = 16;
-#endif
-using Doubles = double __attribute__((vector_size(kBytes)));
-constexpr size_t kLanes = kBytes / sizeof(double);
-
 // Adds `Vectors` * kLanes numbers of the row, which stay in registers.
 template <size_t Vectors>
 inline void scatter_strip(double* target, const double* row, size_t width, const Landing* landings, size_t count) {

@@ -1,4 +1,4 @@
-// Vectors of bits, in the compiler's own vector types. Everything here has internal linkage: see layout.hpp.
+// Vectors of bits and of doubles, in the compiler's own vector types. Everything here has internal linkage: see layout.hpp.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,16 @@ using Bits64 = uint64_t __attribute__((vector_size(64)));
 using Bits32 = uint64_t __attribute__((vector_size(32)));
 using Bits16 = uint64_t __attribute__((vector_size(16)));
 using Bits8 = uint64_t;
+
+#if defined(__AVX512F__)
+constexpr size_t kBytes = 64;
+#elif defined(__AVX2__)
+constexpr size_t kBytes = 32;
+#else
+constexpr size_t kBytes = 16;
+#endif
+using Doubles = double __attribute__((vector_size(kBytes)));
+constexpr size_t kLanes = kBytes / sizeof(double);
 
 template <class V>
 inline V load(const void* from) {
