@@ -9,15 +9,14 @@ import torch
 from isospike.conversion import convert
 from isospike.data import ImageSet
 from isospike.experiment.costs import (
-    EarlyExitCounter,
-    count_changed_by_early_exit,
     summarise_activity,
     summarise_energy,
     summarise_latency,
+    summarise_proof_latency,
 )
 from isospike.experiment.measuring import measure_simulation
 from isospike.experiment.sections import EnergySection, NoiseSection, SimulateSection, list_tables
-from isospike.experiment.tallies import Tally, tally
+from isospike.experiment.tallies import Tally, find_changed_by_early_exit, tally
 from isospike.metrics import INT8, TABLES
 from isospike.networks import Quantisation, build_network
 from isospike.simulator import Simulation, simulate
@@ -96,9 +95,9 @@ def test_latency_by_hand(tallies: list[Tally]) -> None:
     assert found["worst_case_steps"] == 7
     assert found["total_steps"] == STEPS
     assert found["steps_until_settled"] == {"50": 2, "90": 2, "99": 2, "100": 2}
-    counter = EarlyExitCounter()
-    counter.add(simulate(build_worked(), IMAGE.expand(3, -1, -1, -1)))
-    assert counter.summarise(build_worked(), tallies[0], "cpu") == {**found, "early_exit_changes": 0}
+    assert summarise_proof_latency(build_worked(), tallies[0]) == {**found, "early_exit_changes": 0}
+    changed = replace(tallies[0], changed=torch.tensor([2, 0, 1]))
+    assert summarise_proof_latency(build_worked(), changed) == {**found, "early_exit_changes": 3}
 
 
 def test_a_changed_answer_is_one_of_an_image_that_had_settled() -> None:
@@ -108,11 +107,11 @@ def test_a_changed_answer_is_one_of_an_image_that_had_settled() -> None:
     logits[0, 0] = 5  # before it settled
     logits[2, 0, 1] = logits[2, 2, 1] = 2
     simulation = Simulation(logits, {}, {}, {}, settled)
-    assert count_changed_by_early_exit(simulation) == 1
+    assert int(find_changed_by_early_exit(simulation).sum()) == 1
     logits[1, 1, 0] = 3  # settled at step 1, and back again at step 3
-    assert count_changed_by_early_exit(simulation) == 1
+    assert int(find_changed_by_early_exit(simulation).sum()) == 1
     logits[0, 1, 0] = 3
-    assert count_changed_by_early_exit(simulation) == 2
+    assert int(find_changed_by_early_exit(simulation).sum()) == 2
 
 
 def measure(graph: Any, images: torch.Tensor, **settings: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from isospike.conversion.quantised_ann import Evaluation, QuantisedAnn
 from isospike.conversion.scatter_gather import ScatterGather
 from isospike.conversion.signed_if import SignedIf
 from isospike.conversion.srp import Srp
-from isospike.conversion.verification import Verification, verify
+from isospike.conversion.verification import Proof, Verification, verify
 
 __all__ = [
     "METHODS",
@@ -27,6 +27,7 @@ __all__ = [
     "NegativeSpike",
     "Opi",
     "Percentile",
+    "Proof",
     "Qcfs",
     "QuantisedAnn",
     "ScatterGather",

@@ -1,6 +1,6 @@
 """Verification: the proof that a spiking network equals its quantised ANN."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,22 +93,77 @@ def verify(
         ConversionError: ``graph`` and ``model`` are not of the same network.
         SimulationError: images of the wrong shape or type.
     """
-    if graph.is_rate_coded:
-        raise ConversionError("verify: a rate-coded graph does not equal its ANN: measure_loss says how near it is")
-    ann = model if isinstance(model, SpikingGraph) else capture(model)
-    fresh = convert(ann, method, **{"t_max": graph.t_max, **options})
-    _check_same_network(graph, fresh)
-    reference = QuantisedAnn(ann, device)
-    tally = _Tally(graph)
+    proof = Proof(graph, model, method, engine=engine, device=device, **options)
     for start in range(0, max(len(images), 1), batch_size):
         batch = images[start : start + batch_size]
-        simulation = simulate(graph, batch, engine=engine, keep_counts=True, batch_size=batch_size, device=device)
-        tally.add(simulation, reference.evaluate(batch))
+        simulation = proof.check(batch)
         if on_simulation is not None:
             on_simulation(start, simulation)
         if on_batch is not None:
             on_batch(start + len(batch))
-    return tally.conclude(graph, compare_graphs(graph, fresh))
+    return proof.conclude()
+
+
+class Proof:
+    """A verification in progress, which takes images batch by batch, and can be left and taken up again.
+
+    Args:
+        graph, model, method, engine, device, options: as of :func:`verify`.
+
+    Raises:
+        ConversionError: ``graph`` and ``model`` are not of the same network.
+    """
+
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        model: nn.Module | SpikingGraph,
+        method: str,
+        *,
+        engine: str = "auto",
+        device: str = "cpu",
+        **options: Any,
+    ) -> None:
+        if graph.is_rate_coded:
+            raise ConversionError("verify: a rate-coded graph does not equal its ANN: measure_loss says how near it is")
+        ann = model if isinstance(model, SpikingGraph) else capture(model)
+        fresh = convert(ann, method, **{"t_max": graph.t_max, **options})
+        _check_same_network(graph, fresh)
+        self._graph, self._engine, self._device = graph, engine, device
+        self._differing_tensors = compare_graphs(graph, fresh)
+        self._reference = QuantisedAnn(ann, device)
+        self._tally = _Tally(graph)
+
+    def check(self, images: Tensor) -> Simulation:
+        """Compare one batch, and give what happened over all T_max steps.
+
+        Args:
+            images: uint8 (batch, channel, height, width).
+
+        Raises:
+            SimulationError: images of the wrong shape or type.
+        """
+        simulation = simulate(
+            self._graph, images, engine=self._engine, keep_counts=True, batch_size=len(images), device=self._device
+        )
+        self._tally.add(simulation, self._reference.evaluate(images))
+        return simulation
+
+    def write_down(self) -> list[int]:
+        """What was found so far, in whole numbers."""
+        return self._tally.write_down()
+
+    def take_up(self, numbers: Sequence[int]) -> None:
+        """Go on after what another proof of the same graph and network wrote down.
+
+        Raises:
+            ValueError: not as many numbers as this graph's.
+        """
+        self._tally.take_up(numbers)
+
+    def conclude(self) -> Verification:
+        """The findings so far."""
+        return self._tally.conclude(self._graph, self._differing_tensors)
 
 
 def _check_same_network(graph: SpikingGraph, fresh: SpikingGraph) -> None:
@@ -143,6 +198,15 @@ class _Tally:
         else:
             wrong = ~torch.isclose(logits, wanted, rtol=_ROUNDING, atol=_ROUNDING)
         self.differing[self.readout] += int(wrong.sum())
+
+    def write_down(self) -> list[int]:
+        """All that this tally knows."""
+        return [self.images, self.neurons, self.unsettled, self.last, *self.differing.values()]
+
+    def take_up(self, numbers: Sequence[int]) -> None:
+        """Begin with another one's numbers."""
+        self.images, self.neurons, self.unsettled, self.last, *differing = numbers
+        self.differing = dict(zip(self.differing, differing, strict=True))
 
     def conclude(self, graph: SpikingGraph, differing_tensors: list[str]) -> Verification:
         return Verification(

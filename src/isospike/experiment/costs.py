@@ -27,39 +27,10 @@ from isospike.metrics import (
     summarise_settling,
 )
 from isospike.metrics.footprint import choose_weight_bits
-from isospike.simulator import Simulation
 from isospike.simulator.tapping import measure_neurobench
-from isospike.training import start_accelerator
-from isospike.training.processes import gather_sum
 
 _MOST_TAPPED, _TAPPED_MACS = 100, 10**10
 """Images that NeuroBench's counts are taken on, at most, and the work that they may be."""
-
-
-class EarlyExitCounter:
-    """Counts, batch by batch, how many images have other logits in the step in which they settle than after the last
-    (none, or early exit would not be exact)."""
-
-    def __init__(self) -> None:
-        self.changed = 0
-
-    def add(self, simulation: Simulation) -> None:
-        """Count one more batch of this process."""
-        self.changed += count_changed_by_early_exit(simulation)
-
-    def summarise(self, graph: SpikingGraph, whole: Tally, device: str) -> dict[str, Any]:
-        """The section ``latency`` of a proof: of all processes together, as ``whole`` is."""
-        accelerator = start_accelerator(device)
-        changed = gather_sum(accelerator, torch.tensor([self.changed], device=accelerator.device))
-        return {**summarise_latency(graph, [whole]), "early_exit_changes": int(changed)}
-
-
-def count_changed_by_early_exit(simulation: Simulation) -> int:
-    """Images that settled and whose logits in that step are not those of the last one."""
-    settled = simulation.settled
-    first = settled.to(torch.uint8).argmax(0)
-    left = simulation.logits[first, torch.arange(settled.shape[1], device=first.device)]
-    return int(((left != simulation.logits[-1]).any(1) & settled[-1]).sum())
 
 
 def summarise_activity(graph: SpikingGraph, tallies: Sequence[Tally]) -> dict[str, Any]:
@@ -86,6 +57,12 @@ def summarise_latency(graph: SpikingGraph, tallies: Sequence[Tally]) -> dict[str
     """When images settled within the simulated steps, and the bound on it; all seeds of the noise together."""
     settled = torch.stack([each.settled.sum(0) for each in tallies]).sum(0).tolist()
     return _describe_latency(graph, settled, sum(each.total for each in tallies))
+
+
+def summarise_proof_latency(graph: SpikingGraph, whole: Tally) -> dict[str, Any]:
+    """The section ``latency`` of a proof, of which ``whole`` has all T_max steps: also how many images have other
+    logits in the step in which they settle than after the last."""
+    return {**summarise_latency(graph, [whole]), "early_exit_changes": int(whole.changed.sum())}
 
 
 def _describe_latency(graph: SpikingGraph, settled: list[int], images: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, simulate_together
 from isospike.experiment.summaries import Counting, collect_logs, summarise_layers, summarise_logs, summarise_seeds
 from isospike.experiment.tallies import Tally
+from isospike.experiment.unfinished import Unfinished
 from isospike.graph import SpikingGraph
 from isospike.metrics import TABLES, EnergyTable, RunLogs, count_macs
 
@@ -86,6 +87,7 @@ def measure_simulation(
     device: str,
     follow: Callable[[int], Advance],
     tables: Sequence[EnergyTable] = TABLES,
+    unfinished: Unfinished | None = None,
 ) -> tuple[RunLogs, dict[str, Any]]:
     """Simulate, once for each seed of the noise, by all processes together.
 
@@ -98,6 +100,7 @@ def measure_simulation(
         device: "cpu" or "cuda".
         follow: given the number of images of this process, gives a function to call with the number done.
         tables: what operations cost.
+        unfinished: where batches are kept, and may be already.
 
     Returns:
         The six logs; and the sections ``snn``, ``simulation``, ``noise``, ``layers``, ``activity``, ``energy``,
@@ -115,6 +118,7 @@ def measure_simulation(
             seed=seed,
             device=device,
             follow=follow,
+            unfinished=unfinished,
         )
         for seed in seeds
     ]

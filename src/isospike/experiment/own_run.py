@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from isospike.conversion import METHODS, QuantisedAnn, convert
 from isospike.data import Images
 from isospike.errors import ConversionError, FileError
-from isospike.experiment.costs import EarlyExitCounter
+from isospike.experiment.costs import summarise_proof_latency
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation
 from isospike.experiment.own_data import draw_images, load_own_data
 from isospike.experiment.own_network import capture_own
@@ -27,9 +27,10 @@ from isospike.experiment.own_settings import (
 from isospike.experiment.precautions import forget_own_conversion
 from isospike.experiment.preparation import Preparation
 from isospike.experiment.run_folder import RunFolder
-from isospike.experiment.sections import NoiseSection
+from isospike.experiment.sections import NoiseSection, SimulateSection
 from isospike.experiment.sharing import Advance, classify_together, verify_together
 from isospike.experiment.stages import Options
+from isospike.experiment.unfinished import Unfinished
 from isospike.graph import Rectifier, SpikingGraph, load_graph, save_graph
 from isospike.metrics import count_macs, write_logs
 from isospike.networks import CapturedNetwork
@@ -136,6 +137,7 @@ class OwnRun:
         own, _, test = self._open()
         graph = self.folder.read_graph()
         settings, noise = read_later_sections(self.settings, graph.t_max or 1)
+        unfinished = self._find_unfinished("simulate", own, settings, noise)
         logs, sections = measure_simulation(
             graph,
             test,
@@ -145,10 +147,13 @@ class OwnRun:
             device=self.options.device,
             follow=partial(self.advance, "simulate"),
             tables=read_energy(self.settings),
+            unfinished=unfinished,
         )
         if is_main_process():
             write_logs(logs, self.folder.logs)
-        return self._note("simulate", started, own, {"steps": settings.steps}, sections)
+        metrics = self._note("simulate", started - unfinished.seconds, own, {"steps": settings.steps}, sections)
+        unfinished.clear()
+        return metrics
 
     def verify(self) -> dict[str, Any]:
         """Prove the stored graph equal to the stored quantised ANN on every test image.
@@ -167,7 +172,7 @@ class OwnRun:
         settings, noise = read_later_sections(self.settings, graph.t_max or 1)
         if noise.encoder_drop > 0:
             return self._note("verify", started, own, {}, {"verify": None})
-        exits = EarlyExitCounter()
+        unfinished = self._find_unfinished("verify", own, settings, noise)
         findings, whole = verify_together(
             graph,
             ann,
@@ -178,10 +183,20 @@ class OwnRun:
             batch_size=settings.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
-            on_simulation=exits.add,
+            unfinished=unfinished,
         )
-        section = {**asdict(findings), "latency": exits.summarise(graph, whole, self.options.device)}
-        return self._note("verify", started, own, {}, {"verify": section})
+        section = {**asdict(findings), "latency": summarise_proof_latency(graph, whole)}
+        metrics = self._note("verify", started - unfinished.seconds, own, {}, {"verify": section})
+        unfinished.clear()
+        return metrics
+
+    def _find_unfinished(
+        self, stage: str, own: OwnNetwork, settings: SimulateSection, noise: NoiseSection
+    ) -> Unfinished:
+        """What came of a stage before it was interrupted."""
+        facts = {"own": asdict(own), "device": self.options.device}
+        facts |= {"simulate": settings.model_dump(), "noise": noise.model_dump()}
+        return Unfinished(self.folder.path, stage, facts, ("snn.safetensors", "ann.safetensors"))
 
     def _open(self) -> tuple[OwnNetwork, SpikingGraph, Images]:
         """What was converted, with its levels, and the test images."""

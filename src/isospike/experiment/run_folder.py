@@ -14,6 +14,7 @@ from isospike.experiment.provenance import read_versions
 from isospike.experiment.reading import change_recipe, read_recipe
 from isospike.experiment.recipe import Recipe, dump_recipe
 from isospike.experiment.toml_writer import format_toml
+from isospike.experiment.unfinished import clear_unfinished
 from isospike.files import read_json, read_tensors, write_json, write_tensors, write_text
 from isospike.graph import SpikingGraph, load_graph, save_graph
 from isospike.networks import Network
@@ -174,6 +175,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for stale in (*self.logs.glob("*.txt"), *self.figures.glob("*.svg"), *self.figures.glob("*.png")):
             stale.unlink()
+        clear_unfinished(self.path)
 
 
 def _drop(metrics: dict[str, Any], stale: tuple[str, ...]) -> dict[str, Any]:

@@ -1,27 +1,39 @@
 """Simulating, verifying and measuring with as many processes as were launched: the numbers of one process."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
-from isospike.conversion import QuantisedAnn, Verification, verify
-from isospike.data import Images, ImageStream
+from isospike.conversion import Proof, QuantisedAnn, Verification
+from isospike.data import Images, ImageSet
 from isospike.errors import SimulationError
-from isospike.experiment.tallies import Tally, gather_tallies, join_tallies, start_tally, tally
+from isospike.experiment.tallies import (
+    Tally,
+    gather_tallies,
+    join_tallies,
+    read_tally,
+    start_tally,
+    tally,
+    write_tally,
+)
+from isospike.experiment.unfinished import Beginning, Unfinished
 from isospike.graph import SpikingGraph
 from isospike.memory import keep_freed_memory
-from isospike.simulator import Simulation, simulate
+from isospike.simulator import simulate
 from isospike.training import start_accelerator
 from isospike.training.processes import gather_rows, gather_sum
 from isospike.training.shares import count_share, share_images
 
 Advance = Callable[[int], None]
-_MOST_IMAGES = 2000
+_PROOF = "proof"
+_MOST_IMAGES = 1000
 _MOST_LOGITS = 1 << 27
 """How many images, and how many numbers of their logits over time, are in memory at once beside the data."""
 
@@ -36,6 +48,7 @@ def simulate_together(
     seed: int = 0,
     device: str = "cpu",
     follow: Callable[[int], Advance] | None = None,
+    unfinished: Unfinished | None = None,
     **options: Any,
 ) -> Tally:
     """Run a spiking network over labelled images, each process on its share of the batches.
@@ -51,6 +64,7 @@ def simulate_together(
         seed: of spikes that are lost.
         device: "cpu" or "cuda".
         follow: given the number of images of this process, gives a function to call with the number done.
+        unfinished: where batches are kept, and may be already.
         options: of :func:`isospike.simulate`.
 
     Returns:
@@ -66,20 +80,28 @@ def simulate_together(
     advance = (follow or _ignore)(count_share(data, batch_size, accelerator))
     classes = graph.shapes[graph.readout.name][0]
     most = min(_MOST_IMAGES, _MOST_LOGITS // (classes * steps))
-    parts, done = [start_tally(graph, steps)], 0
-    for start, chunk in share_images(data, batch_size, most, accelerator):
-        simulation = simulate(
-            graph,
-            chunk.images,
-            steps,
-            batch_size=batch_size,
-            seed=seed + start,
-            device=device,
-            on_batch=_add(advance, done),
-            **options,
-        )
-        parts.append(tally(simulation, chunk.labels, batch_size))
-        done += len(chunk)
+    beginning = _open(unfinished, data, accelerator, steps=steps, seed=seed, batch_size=batch_size, **options)
+    parts = [_read_tally(beginning, graph, steps)]
+    done = before = parts[0].total
+    advance(done)
+    with beginning:
+        for start, chunk in share_images(data, batch_size, most, accelerator):
+            start, chunk, before = _leave_out(before, start, chunk)
+            if not len(chunk):
+                continue
+            simulation = simulate(
+                graph,
+                chunk.images,
+                steps,
+                batch_size=batch_size,
+                seed=seed + start,
+                device=device,
+                on_batch=_add(advance, done),
+                **options,
+            )
+            parts.append(tally(simulation, chunk.labels, batch_size))
+            done += len(chunk)
+            beginning.keep(partial(_write_down, parts, len(parts)))
     return gather_tallies(accelerator, join_tallies(parts))
 
 
@@ -104,6 +126,7 @@ def classify_together(
     return right / done
 
 
+@keep_freed_memory()
 def verify_together(
     graph: SpikingGraph,
     model: nn.Module | SpikingGraph,
@@ -113,7 +136,7 @@ def verify_together(
     batch_size: int,
     device: str = "cpu",
     follow: Callable[[int], Advance] | None = None,
-    on_simulation: Callable[[Simulation], None] | None = None,
+    unfinished: Unfinished | None = None,
     **options: Any,
 ) -> tuple[Verification, Tally]:
     """:func:`isospike.verify`, each process on its share of the batches.
@@ -126,7 +149,7 @@ def verify_together(
         batch_size: images compared together.
         device: "cpu" or "cuda".
         follow: given the number of images of this process, gives a function to call with the number done.
-        on_simulation: called with what happened in each batch of this process.
+        unfinished: where batches are kept, and may be already.
         options: of :func:`isospike.verify`.
 
     Returns:
@@ -134,55 +157,70 @@ def verify_together(
         on every process.
     """
     accelerator = start_accelerator(device)
-    share = count_share(data, batch_size, accelerator)
-    advance = (follow or _ignore)(share)
-    found, parts, done = [], [start_tally(graph, graph.t_max or 1)], 0
-    most = _MOST_IMAGES if isinstance(data, ImageStream) else share + batch_size  # what is in memory goes at once
-    for _, chunk in share_images(data, batch_size, most, accelerator):
-        found.append(
-            verify(
-                graph,
-                model,
-                chunk.images,
-                method,
-                batch_size=batch_size,
-                device=device,
-                on_batch=_add(advance, done),
-                on_simulation=partial(_note, parts, chunk.labels, on_simulation),
-                **options,
-            )
-        )
-        done += len(chunk)
-    return _combine(graph, accelerator, found), gather_tallies(accelerator, join_tallies(parts))
+    advance = (follow or _ignore)(count_share(data, batch_size, accelerator))
+    proof = Proof(graph, model, method, device=device, **options)
+    beginning = _open(unfinished, data, accelerator, method=method, batch_size=batch_size, **options)
+    parts = [_take_up(proof, beginning, graph)]
+    done = before = parts[0].total
+    advance(done)
+    with beginning:
+        for start, batch in share_images(data, batch_size, batch_size, accelerator):
+            _, batch, before = _leave_out(before, start, batch)
+            if not len(batch):
+                continue
+            parts.append(tally(proof.check(batch.images), batch.labels, batch_size))
+            done += len(batch)
+            beginning.keep(partial(_write_down, parts, len(parts), proof.write_down()))
+            advance(done)
+    return _combine(graph, accelerator, proof.conclude()), gather_tallies(accelerator, join_tallies(parts))
 
 
-def _note(
-    parts: list[Tally],
-    labels: Tensor,
-    on_simulation: Callable[[Simulation], None] | None,
-    first: int,
-    simulation: Simulation,
-) -> None:
-    """Add a batch, whose first image has the place ``first`` among the labels, to the tallies."""
-    batch = simulation.settled.shape[1]
-    parts.append(tally(simulation, labels[first : first + batch], batch))
-    if on_simulation is not None:
-        on_simulation(simulation)
+def _open(unfinished: Unfinished | None, data: Images, accelerator: Accelerator, **settings: Any) -> Beginning:
+    return Beginning(None) if unfinished is None else unfinished.open(data, accelerator, **settings)
 
 
-def _combine(graph: SpikingGraph, accelerator: Accelerator, found: list[Verification]) -> Verification:
-    """The findings of all processes as one; a process without images has none."""
+def _write_down(parts: list[Tally], number: int, proof: list[int] | None = None) -> dict[str, np.ndarray]:
+    """The first so many parts, and what a proof had found by then."""
+    arrays = write_tally(join_tallies(parts[:number]))
+    return arrays if proof is None else {**arrays, _PROOF: np.array(proof)}
+
+
+def _leave_out(number: int, start: int, images: ImageSet) -> tuple[int, ImageSet, int]:
+    """Images, and the place of the first, without ``number`` of them that are done; and how many more are to be left
+    out."""
+    skipped = min(number, len(images))
+    rest = ImageSet(images.images[skipped:], images.labels[skipped:])
+    return start + skipped, rest, number - skipped
+
+
+def _read_tally(beginning: Beginning, graph: SpikingGraph, steps: int) -> Tally:
+    """What was kept; nothing, where it is not of this graph."""
+    with suppress(ValueError):
+        return read_tally(beginning.arrays, graph, steps)
+    return start_tally(graph, steps)
+
+
+def _take_up(proof: Proof, beginning: Beginning, graph: SpikingGraph) -> Tally:
+    """The same, for the proof too."""
+    before = _read_tally(beginning, graph, graph.t_max or 1)
+    if before.total:
+        try:
+            proof.take_up(beginning.arrays[_PROOF].tolist())
+        except (KeyError, ValueError, TypeError):
+            return start_tally(graph, graph.t_max or 1)
+    return before
+
+
+def _combine(graph: SpikingGraph, accelerator: Accelerator, own: Verification) -> Verification:
+    """The findings of all processes as one."""
     names = [*(node.name for node in graph.spiking), graph.readout.name]
-    own = [
-        [each.images, each.unsettled, each.settled_by or 0, each.mismatches]
-        + [each.differing_layers.get(name, 0) for name in names]
-        for each in found
-    ]
-    rows = gather_rows(accelerator, torch.tensor(own, dtype=torch.int64).view(-1, 4 + len(names)))
+    numbers = [own.images, own.unsettled, own.settled_by or 0, own.mismatches]
+    numbers += [own.differing_layers.get(name, 0) for name in names]
+    rows = gather_rows(accelerator, torch.tensor([numbers], dtype=torch.int64))
     images, unsettled, _, mismatches, *layers = (int(number) for number in rows.sum(0))
     # fewer batches than processes leave some without, but never the first, which writes what was found
     return replace(
-        found[0] if found else Verification(0, 0, 0, 0, None, {}, {}),
+        own,
         images=images,
         mismatches=mismatches,
         unsettled=unsettled,

@@ -14,17 +14,18 @@ from torch import Tensor
 from isospike.conversion import METHODS, Loss, QuantisedAnn, convert
 from isospike.data import Images, ImageStream, crop_centre
 from isospike.errors import ConversionError, RecipeError
-from isospike.experiment.costs import EarlyExitCounter
+from isospike.experiment.costs import summarise_proof_latency
 from isospike.experiment.initial import begin, note
 from isospike.experiment.measuring import add_noise, describe_noise, measure_simulation, summarise_runs
 from isospike.experiment.precautions import check_conversion, check_training, forget_conversion
 from isospike.experiment.provenance import describe_machine
-from isospike.experiment.recipe import Recipe
+from isospike.experiment.recipe import Recipe, dump_recipe
 from isospike.experiment.run_folder import RunFolder
 from isospike.experiment.sections import list_tables
 from isospike.experiment.sharing import classify_together, verify_together
 from isospike.experiment.sharing_loss import measure_loss_together
 from isospike.experiment.tallies import Tally, cut_tally
+from isospike.experiment.unfinished import Unfinished
 from isospike.graph import SpikingGraph
 from isospike.metrics import RunLogs, count_macs, write_logs
 from isospike.networks import Network, capture
@@ -171,6 +172,7 @@ class Experiment:
         self._require_levels()
         check_conversion(self.folder, self.recipe)
         test, graph = self._test_images(), self.folder.read_graph()
+        unfinished = self._find_unfinished("simulate")
         logs, sections = measure_simulation(
             graph,
             test,
@@ -180,8 +182,11 @@ class Experiment:
             device=self.options.device,
             follow=partial(self.advance, "simulate"),
             tables=list_tables(self.recipe.energy),
+            unfinished=unfinished,
         )
-        return self._note_simulation(started, logs, sections)
+        metrics = self._note_simulation(started - unfinished.seconds, logs, sections)
+        unfinished.clear()
+        return metrics
 
     def simulate_and_verify(self) -> dict[str, Any]:
         """:meth:`simulate` and :meth:`verify`, in one pass where what is proved is the simulation that is measured:
@@ -198,7 +203,8 @@ class Experiment:
         if not same or recipe.simulate.steps > (graph.t_max or 0):
             self.simulate()
             return self.verify()
-        section, whole = self._prove(graph)
+        unfinished = self._find_unfinished("verify")
+        section, whole = self._prove(graph, unfinished)
         proved = time.perf_counter()
         logs, sections = summarise_runs(
             graph,
@@ -211,7 +217,10 @@ class Experiment:
             tables=list_tables(recipe.energy),
         )
         self._note_simulation(proved, logs, sections)
-        return self._note("verify", started + (time.perf_counter() - proved), {"verify": section, "loss": None})
+        started += time.perf_counter() - proved
+        metrics = self._note("verify", started - unfinished.seconds, {"verify": section, "loss": None})
+        unfinished.clear()
+        return metrics
 
     def _note_simulation(self, started: float, logs: RunLogs, sections: dict[str, Any]) -> dict[str, Any]:
         if is_main_process():
@@ -230,12 +239,19 @@ class Experiment:
             return self._note("verify", started, {"verify": None, "loss": asdict(self._measure_loss())})
         if self.recipe.noise.encoder_drop > 0:
             return self._note("verify", started, {"verify": None})
-        section, _ = self._prove(self.folder.read_graph())
-        return self._note("verify", started, {"verify": section, "loss": None})
+        unfinished = self._find_unfinished("verify")
+        section, _ = self._prove(self.folder.read_graph(), unfinished)
+        metrics = self._note("verify", started - unfinished.seconds, {"verify": section, "loss": None})
+        unfinished.clear()
+        return metrics
 
-    def _prove(self, graph: SpikingGraph) -> tuple[dict[str, Any], Tally]:
+    def _find_unfinished(self, stage: str) -> Unfinished:
+        """What came of a stage before it was interrupted."""
+        facts = {"recipe": dump_recipe(self.recipe), "device": self.options.device}
+        return Unfinished(self.folder.path, stage, facts, ("snn.safetensors", "model.safetensors"))
+
+    def _prove(self, graph: SpikingGraph, unfinished: Unfinished) -> tuple[dict[str, Any], Tally]:
         """The section ``verify``, and the tally of the simulations that were verified, all T_max steps."""
-        exits = EarlyExitCounter()
         findings, whole = verify_together(
             graph,
             self._read_model(),
@@ -246,9 +262,9 @@ class Experiment:
             batch_size=self.recipe.simulate.batch_size,
             device=self.options.device,
             follow=partial(self.advance, "verify"),
-            on_simulation=exits.add,
+            unfinished=unfinished,
         )
-        return {**asdict(findings), "latency": exits.summarise(graph, whole, self.options.device)}, whole
+        return {**asdict(findings), "latency": summarise_proof_latency(graph, whole)}, whole
 
     def _measure_loss(self) -> Loss:
         """How far the stored rate-coded graph is from the stored model, on every test image."""
