@@ -234,13 +234,19 @@ def test_float_convolutions_need_a_thread_and_a_known_instruction_set() -> None:
 
 
 STATE = np.zeros((4, 6, 5))
-RULE = (np.arange(5.0), np.arange(1.0, 6.0), 1.0, np.inf, 1.0)
 
 
 def step_counting(**changes: Any) -> np.ndarray:
     """Neurons of 4 images, 6 positions, 5 channels."""
     given = {"membrane": STATE.copy(), "count": STATE.copy(), "spikes": STATE.copy(), "fired": STATE[..., 0].copy()}
-    given |= {"current": STATE.copy(), "threshold": RULE[0], "step": RULE[1], "scale": 1.0, "levels": 3.0, "limit": 1.0}
+    given |= {
+        "current": STATE.copy(),
+        "threshold": np.arange(5.0),
+        "step": np.arange(1.0, 6.0),
+        "scale": 1.0,
+        "levels": 3.0,
+        "limit": 1.0,
+    }
     given |= {"threads": 2, "isa": ""}
     return require_native().step_counting_neurons(**{**given, **changes})
 
@@ -268,13 +274,13 @@ def test_counting_neurons(changes: dict[str, Any], error: type[Exception], words
         step_counting(**changes)
 
 
-@pytest.mark.parametrize("channels", [1, 8, 13, 70])
+@pytest.mark.parametrize(("channels", "places"), [(1, 4), (8, 4), (13, 4), (70, 120)])  # the last on several threads
 @pytest.mark.parametrize("isa", engine.list_isas() if engine.is_available() else [])
-def test_counting_neurons_fire_what_is_missing(isa: str, channels: int) -> None:
+def test_counting_neurons_fire_what_is_missing(isa: str, channels: int, places: int) -> None:
     chance = np.random.default_rng(0)
     first, step = chance.standard_normal(channels), chance.random(channels) + 0.1
-    membrane, count = np.zeros((9, 4, channels)), np.zeros((9, 4, channels))
-    spikes, fired = np.empty_like(membrane), np.empty((9, 4))
+    membrane, count = np.zeros((9, places, channels)), np.zeros((9, places, channels))
+    spikes, fired = np.empty_like(membrane), np.empty((9, places))
     for current in (*(chance.standard_normal((4, *membrane.shape)) * 2), None):
         state, before = membrane + (0 if current is None else current), count.copy()
         totals = require_native().step_counting_neurons(

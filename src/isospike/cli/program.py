@@ -18,7 +18,10 @@ app.add_typer(zoo.app, name="zoo")
 app.command()(stress)
 app.command()(report)
 USAGE, INTERRUPTED = 2, 130
-_STOPPED = "interrupted; what was whole stays whole, and the same command goes on where it stopped"
+_STOPPED = (
+    "interrupted; what was whole stays whole, and the same command goes on where a training, a simulation or a proof "
+    "stopped"
+)
 
 
 def run(arguments: list[str]) -> int:

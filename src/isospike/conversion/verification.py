@@ -205,8 +205,9 @@ class _Tally:
 
     def take_up(self, numbers: Sequence[int]) -> None:
         """Begin with another one's numbers."""
-        self.images, self.neurons, self.unsettled, self.last, *differing = numbers
+        images, neurons, unsettled, last, *differing = numbers
         self.differing = dict(zip(self.differing, differing, strict=True))
+        self.images, self.neurons, self.unsettled, self.last = images, neurons, unsettled, last
 
     def conclude(self, graph: SpikingGraph, differing_tensors: list[str]) -> Verification:
         return Verification(

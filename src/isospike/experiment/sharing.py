@@ -1,6 +1,6 @@
 """Simulating, verifying and measuring with as many processes as were launched: the numbers of one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -33,7 +33,7 @@ from isospike.training.shares import count_share, share_images
 
 Advance = Callable[[int], None]
 _PROOF = "proof"
-_MOST_IMAGES = 1000
+_MOST_IMAGES = 2000
 _MOST_LOGITS = 1 << 27
 """How many images, and how many numbers of their logits over time, are in memory at once beside the data."""
 
@@ -82,26 +82,17 @@ def simulate_together(
     most = min(_MOST_IMAGES, _MOST_LOGITS // (classes * steps))
     beginning = _open(unfinished, data, accelerator, steps=steps, seed=seed, batch_size=batch_size, **options)
     parts = [_read_tally(beginning, graph, steps)]
-    done = before = parts[0].total
-    advance(done)
     with beginning:
-        for start, chunk in share_images(data, batch_size, most, accelerator):
-            start, chunk, before = _leave_out(before, start, chunk)
-            if not len(chunk):
-                continue
+        done = beginning.go_on(parts[0].total)
+        advance(done)
+        for start, batch in _share_batches(data, batch_size, most, accelerator, done):
             simulation = simulate(
-                graph,
-                chunk.images,
-                steps,
-                batch_size=batch_size,
-                seed=seed + start,
-                device=device,
-                on_batch=_add(advance, done),
-                **options,
+                graph, batch.images, steps, batch_size=batch_size, seed=seed + start, device=device, **options
             )
-            parts.append(tally(simulation, chunk.labels, batch_size))
-            done += len(chunk)
+            parts.append(tally(simulation, batch.labels, batch_size))
             beginning.keep(partial(_write_down, parts, len(parts)))
+            done += len(batch)
+            advance(done)
     return gather_tallies(accelerator, join_tallies(parts))
 
 
@@ -161,22 +152,19 @@ def verify_together(
     proof = Proof(graph, model, method, device=device, **options)
     beginning = _open(unfinished, data, accelerator, method=method, batch_size=batch_size, **options)
     parts = [_take_up(proof, beginning, graph)]
-    done = before = parts[0].total
-    advance(done)
     with beginning:
-        for start, batch in share_images(data, batch_size, batch_size, accelerator):
-            _, batch, before = _leave_out(before, start, batch)
-            if not len(batch):
-                continue
+        done = beginning.go_on(parts[0].total)
+        advance(done)
+        for _, batch in _share_batches(data, batch_size, _MOST_IMAGES, accelerator, done):
             parts.append(tally(proof.check(batch.images), batch.labels, batch_size))
-            done += len(batch)
             beginning.keep(partial(_write_down, parts, len(parts), proof.write_down()))
+            done += len(batch)
             advance(done)
     return _combine(graph, accelerator, proof.conclude()), gather_tallies(accelerator, join_tallies(parts))
 
 
 def _open(unfinished: Unfinished | None, data: Images, accelerator: Accelerator, **settings: Any) -> Beginning:
-    return Beginning(None) if unfinished is None else unfinished.open(data, accelerator, **settings)
+    return Beginning() if unfinished is None else unfinished.open(data, accelerator, **settings)
 
 
 def _write_down(parts: list[Tally], number: int, proof: list[int] | None = None) -> dict[str, np.ndarray]:
@@ -185,12 +173,18 @@ def _write_down(parts: list[Tally], number: int, proof: list[int] | None = None)
     return arrays if proof is None else {**arrays, _PROOF: np.array(proof)}
 
 
-def _leave_out(number: int, start: int, images: ImageSet) -> tuple[int, ImageSet, int]:
-    """Images, and the place of the first, without ``number`` of them that are done; and how many more are to be left
-    out."""
-    skipped = min(number, len(images))
-    rest = ImageSet(images.images[skipped:], images.labels[skipped:])
-    return start + skipped, rest, number - skipped
+def _share_batches(
+    data: Images, batch_size: int, most: int, accelerator: Accelerator, done: int
+) -> Iterator[tuple[int, ImageSet]]:
+    """This process's batches, without the first ``done`` images, each with the place of its first one. ``most`` images
+    are read at once, on which the noise of a stream depends."""
+    for start, chunk in share_images(data, batch_size, most, accelerator):
+        for first in range(0, len(chunk), batch_size):
+            if done > 0:
+                done -= batch_size
+                continue
+            part = slice(first, first + batch_size)
+            yield start + first, ImageSet(chunk.images[part], chunk.labels[part])
 
 
 def _read_tally(beginning: Beginning, graph: SpikingGraph, steps: int) -> Tally:
@@ -205,8 +199,11 @@ def _take_up(proof: Proof, beginning: Beginning, graph: SpikingGraph) -> Tally:
     before = _read_tally(beginning, graph, graph.t_max or 1)
     if before.total:
         try:
-            proof.take_up(beginning.arrays[_PROOF].tolist())
-        except (KeyError, ValueError, TypeError):
+            numbers = beginning.arrays[_PROOF].tolist()
+            if numbers[0] != before.total:
+                return start_tally(graph, graph.t_max or 1)
+            proof.take_up(numbers)
+        except (KeyError, ValueError, TypeError, IndexError):
             return start_tally(graph, graph.t_max or 1)
     return before
 
@@ -231,7 +228,3 @@ def _combine(graph: SpikingGraph, accelerator: Accelerator, own: Verification) -
 
 def _ignore(_total: int) -> Advance:
     return lambda done: None  # noqa: ARG005
-
-
-def _add(advance: Advance, before: int) -> Advance:
-    return lambda done: advance(before + done)

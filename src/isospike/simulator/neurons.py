@@ -71,6 +71,9 @@ def _count_bits(node: CountingNeuron, membrane_bits: int) -> int:
 def deserve_count(membrane: Tensor, thresholds: Thresholds) -> Tensor:
     """``n = clip(floor((V - threshold) / step) + 1, 0, levels)``, in the membrane's type.
 
+    Where thresholds are integers the floor is exact (see :func:`make_thresholds`). A quotient of floats is rounded
+    first, as the quantised ANN's is, so that one within rounding of a level counts as having reached it.
+
     Args:
         membrane: V, (batch, channels, ...).
         thresholds: from :func:`make_thresholds`.

@@ -198,7 +198,7 @@ class _Network:
                 spikes, agrees, totals = self._fire(node, incoming, state)
                 settled &= agrees
                 state.note_quiet(node, agrees)
-                fires = totals.positive + totals.negative > 0
+                fires = (totals.positive != 0) | (totals.negative != 0)
                 recorder.record_totals(step, state.images, node.name, totals)
                 sent = (spikes, totals.magnitude) if bool(fires.any()) else None
                 signals[node.name] = self._send(step, node, sent, state, recorder)

@@ -23,8 +23,8 @@ struct Landing {
     double factor;
 };
 
-// Counting neurons in double precision: V deserves clip(floor((scale * V - threshold) / step) + 1, 0, levels) spikes, of
-// which at most `limit` come in a step. One threshold and one step for each channel.
+// Counting neurons in double precision: V deserves clip(floor((scale * V - threshold) / step) + 1, 0, levels) spikes,
+// of which at most `limit` come in a step. One threshold and one step for each channel.
 struct CountingRule {
     const double* threshold;
     const double* step;

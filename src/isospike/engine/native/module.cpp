@@ -125,8 +125,8 @@ Out<double> scatter_signal(
     return out;
 }
 
-// One step of counting neurons (image, position, channel): changes membrane and count, writes the spikes and how many of
-// either sign there are at each position (image, position), and gives the totals of each image: fired, net, missing.
+// One step of counting neurons (image, position, channel): changes membrane and count, writes the spikes and how many
+// of either sign there are at each position (image, position), and gives the totals of each image: fired, net, missing.
 Out<double> step_counting_neurons(
     const InOut<double, 3>& membrane, const InOut<double, 3>& count, const InOut<double, 3>& spikes,
     const InOut<double, 2>& fired, const std::optional<In<double, 3>>& current,
@@ -235,8 +235,9 @@ NB_MODULE(_native, module) {
     module.def("scatter", scatter_signal, "signal"_a.noconvert(), "weight"_a.noconvert(), "stride"_a, "padding"_a,
         "dilation"_a, "threads"_a, "isa"_a, "A convolution in float64 of a signal that is mostly zeros.");
     module.def("step_counting_neurons", step_counting_neurons, "membrane"_a.noconvert(), "count"_a.noconvert(),
-        "spikes"_a.noconvert(), "fired"_a.noconvert(), "current"_a.noconvert().none(), "threshold"_a.noconvert(), "step"_a.noconvert(), "scale"_a, "levels"_a,
-        "limit"_a, "threads"_a, "isa"_a, "A step of counting neurons in float64.");
+        "spikes"_a.noconvert(), "fired"_a.noconvert(), "current"_a.noconvert().none(), "threshold"_a.noconvert(),
+        "step"_a.noconvert(), "scale"_a, "levels"_a, "limit"_a, "threads"_a, "isa"_a,
+        "A step of counting neurons in float64.");
     nb::class_<Network> network(module, "Network");
     network.def(nb::init<uint32_t, const std::string&, bool, uint32_t>(), "steps"_a, "isa"_a, "held"_a = false,
         "restart"_a = 0);

@@ -42,7 +42,8 @@ struct Tally {
 
 // The neurons from `channel` on, as many as fit in V, whose state is at `at`.
 template <class V>
-inline void step_strip(const CountingRule& rule, const CountingState& state, size_t channel, size_t at, Tally<V>& sums) {
+inline void step_strip(
+    const CountingRule& rule, const CountingState& state, size_t channel, size_t at, Tally<V>& sums) {
     V membrane = load<V>(state.membrane + at);
     if (state.current) {
         membrane += load<V>(state.current + at);

@@ -1,4 +1,5 @@
-// Vectors of bits and of doubles, in the compiler's own vector types. Everything here has internal linkage: see layout.hpp.
+// Vectors of bits and of doubles, in the compiler's own vector types.
+// Everything here has internal linkage: see layout.hpp.
 #pragma once
 
 #include <cstddef>
