@@ -227,7 +227,8 @@ def test_ctrl_c_on_the_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     make_run(folder, ["simulate.batch_size=1", "convert.t_max=200"])
     slow = (
-        "import time; from isospike.conversion import Proof; check = Proof.check;"
+        "import signal, time; from isospike.conversion import Proof; check = Proof.check;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a job in the background begins without
         "Proof.check = lambda self, images: (print(len(images), flush=True), time.sleep(0.05), check(self, images))[2];"
         "from isospike.cli import main; main()"
     )
