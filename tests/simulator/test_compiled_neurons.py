@@ -8,6 +8,7 @@ from torch import Tensor
 
 from isospike.conversion import convert
 from isospike.engine import is_available, list_isas
+from isospike.errors import SimulationError
 from isospike.graph import CountingNeuron
 from isospike.simulator import simulate, time_loop
 from isospike.simulator.arithmetic import lay_out
@@ -78,7 +79,10 @@ def test_where_there_is_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     thresholds = make_rule(3, 2, False, None)
     table = CountingNeuron("neuron", (), whole([[1, 3, 3, 7]]), None, 0, 4, 1)
     assert can_compile(thresholds, CPU)
-    assert not can_compile(make_thresholds(table, 2, torch.float64, 9, CPU), CPU)
+    tabulated = make_thresholds(table, 2, torch.float64, 9, CPU)
+    assert not can_compile(tabulated, CPU)
+    with pytest.raises(SimulationError, match="got a table"):
+        CompiledNeurons(tabulated, 1)
     assert not can_compile(thresholds, torch.device("cuda"))
     wide = CountingNeuron("neuron", (), whole([1]), whole([2**53]), 0, 4, 1)
     assert not can_compile(make_thresholds(wide, 2, torch.float64, 9, CPU), CPU)

@@ -151,9 +151,7 @@ class OwnRun:
         )
         if is_main_process():
             write_logs(logs, self.folder.logs)
-        metrics = self._note("simulate", started - unfinished.seconds, own, {"steps": settings.steps}, sections)
-        unfinished.clear()
-        return metrics
+        return self._note("simulate", started, own, {"steps": settings.steps}, sections, unfinished)
 
     def verify(self) -> dict[str, Any]:
         """Prove the stored graph equal to the stored quantised ANN on every test image.
@@ -186,9 +184,7 @@ class OwnRun:
             unfinished=unfinished,
         )
         section = {**asdict(findings), "latency": summarise_proof_latency(graph, whole)}
-        metrics = self._note("verify", started - unfinished.seconds, own, {}, {"verify": section})
-        unfinished.clear()
-        return metrics
+        return self._note("verify", started, own, {}, {"verify": section}, unfinished)
 
     def _find_unfinished(
         self, stage: str, own: OwnNetwork, settings: SimulateSection, noise: NoiseSection
@@ -205,10 +201,16 @@ class OwnRun:
         return own, ann, _load(own, ann, self.options)[1]
 
     def _note(
-        self, stage: str, started: float, own: OwnNetwork, more: dict[str, Any], sections: dict[str, Any]
+        self,
+        stage: str,
+        started: float,
+        own: OwnNetwork,
+        more: dict[str, Any],
+        sections: dict[str, Any],
+        unfinished: Unfinished | None = None,
     ) -> dict[str, Any]:
-        """Write a stage's findings into the metrics; every process returns when they are there."""
-        seconds = time.perf_counter() - started
+        """Write a stage's findings into the metrics, and forget what was kept; every process waits for it."""
+        seconds = time.perf_counter() - started + (unfinished.seconds if unfinished else 0.0)
         if stage == "verify":
             noise = read_later_sections(self.settings, 1)[1]
             sections = {"noise": describe_noise(noise, _list_seeds(own, noise)), **sections}
@@ -223,6 +225,8 @@ class OwnRun:
         if is_main_process():
             self.folder.merge_metrics(facts, stage, seconds, sections)
         wait_for_others()
+        if unfinished is not None:
+            unfinished.clear()
         return self.folder.read_metrics()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,6 @@ from isospike.training.shares import count_share, share_images
 
 Advance = Callable[[int], None]
 _PROOF = "proof"
-_MOST_IMAGES = 2000
-_MOST_LOGITS = 1 << 27
-"""How many images, and how many numbers of their logits over time, are in memory at once beside the data."""
 
 
 @keep_freed_memory()
@@ -78,14 +76,12 @@ def simulate_together(
         raise SimulationError("simulate: expected at least one image, got none")
     accelerator = start_accelerator(device)
     advance = (follow or _ignore)(count_share(data, batch_size, accelerator))
-    classes = graph.shapes[graph.readout.name][0]
-    most = min(_MOST_IMAGES, _MOST_LOGITS // (classes * steps))
     beginning = _open(unfinished, data, accelerator, steps=steps, seed=seed, batch_size=batch_size, **options)
     parts = [_read_tally(beginning, graph, steps)]
     with beginning:
         done = beginning.go_on(parts[0].total)
         advance(done)
-        for start, batch in _share_batches(data, batch_size, most, accelerator, done):
+        for start, batch in _share_rest(data, batch_size, accelerator, done):
             simulation = simulate(
                 graph, batch.images, steps, batch_size=batch_size, seed=seed + start, device=device, **options
             )
@@ -109,9 +105,9 @@ def classify_together(
     accelerator = start_accelerator(device)
     advance = (follow or _ignore)(count_share(data, batch_size, accelerator))
     right, done = 0, 0
-    for _, chunk in share_images(data, batch_size, batch_size, accelerator):
-        right += int((reference.classify(chunk.images) == chunk.labels).sum())
-        done += len(chunk)
+    for _, batch in share_images(data, batch_size, accelerator):
+        right += int((reference.classify(batch.images) == batch.labels).sum())
+        done += len(batch)
         advance(done)
     right, done = gather_sum(accelerator, torch.tensor([right, done], device=accelerator.device)).tolist()
     return right / done
@@ -155,7 +151,7 @@ def verify_together(
     with beginning:
         done = beginning.go_on(parts[0].total)
         advance(done)
-        for _, batch in _share_batches(data, batch_size, _MOST_IMAGES, accelerator, done):
+        for _, batch in _share_rest(data, batch_size, accelerator, done):
             parts.append(tally(proof.check(batch.images), batch.labels, batch_size))
             beginning.keep(partial(_write_down, parts, len(parts), proof.write_down()))
             done += len(batch)
@@ -173,18 +169,9 @@ def _write_down(parts: list[Tally], number: int, proof: list[int] | None = None)
     return arrays if proof is None else {**arrays, _PROOF: np.array(proof)}
 
 
-def _share_batches(
-    data: Images, batch_size: int, most: int, accelerator: Accelerator, done: int
-) -> Iterator[tuple[int, ImageSet]]:
-    """This process's batches, without the first ``done`` images, each with the place of its first one. ``most`` images
-    are read at once, on which the noise of a stream depends."""
-    for start, chunk in share_images(data, batch_size, most, accelerator):
-        for first in range(0, len(chunk), batch_size):
-            if done > 0:
-                done -= batch_size
-                continue
-            part = slice(first, first + batch_size)
-            yield start + first, ImageSet(chunk.images[part], chunk.labels[part])
+def _share_rest(data: Images, batch_size: int, accelerator: Accelerator, done: int) -> Iterator[tuple[int, ImageSet]]:
+    """This process's batches, without those of the first ``done`` images."""
+    return islice(share_images(data, batch_size, accelerator), -(-done // batch_size), None)
 
 
 def _read_tally(beginning: Beginning, graph: SpikingGraph, steps: int) -> Tally:

@@ -40,7 +40,7 @@ def measure_loss_together(
     ann, differing = compare_conversions(graph, model, method, calibration, **options)
     reference = CapturedNetwork(ann, dtype=torch.float64, device=device)
     rows, done = [torch.zeros(0, 2, steps, dtype=torch.float64)], 0
-    for _, chunk in share_images(data, batch_size, batch_size, accelerator):
+    for _, chunk in share_images(data, batch_size, accelerator):
         found = compare_outputs(graph, reference, chunk.images, steps, propagation=propagation, device=device)
         rows.append(found[None])
         done += len(chunk)

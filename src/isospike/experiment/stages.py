@@ -184,9 +184,7 @@ class Experiment:
             tables=list_tables(self.recipe.energy),
             unfinished=unfinished,
         )
-        metrics = self._note_simulation(started - unfinished.seconds, logs, sections)
-        unfinished.clear()
-        return metrics
+        return self._note_simulation(started, logs, sections, unfinished)
 
     def simulate_and_verify(self) -> dict[str, Any]:
         """:meth:`simulate` and :meth:`verify`, in one pass where what is proved is the simulation that is measured:
@@ -218,14 +216,14 @@ class Experiment:
         )
         self._note_simulation(proved, logs, sections)
         started += time.perf_counter() - proved
-        metrics = self._note("verify", started - unfinished.seconds, {"verify": section, "loss": None})
-        unfinished.clear()
-        return metrics
+        return self._note("verify", started, {"verify": section, "loss": None}, unfinished)
 
-    def _note_simulation(self, started: float, logs: RunLogs, sections: dict[str, Any]) -> dict[str, Any]:
+    def _note_simulation(
+        self, started: float, logs: RunLogs, sections: dict[str, Any], unfinished: Unfinished | None = None
+    ) -> dict[str, Any]:
         if is_main_process():
             write_logs(logs, self.folder.logs)
-        return self._note("simulate", started, sections)
+        return self._note("simulate", started, sections, unfinished)
 
     def verify(self) -> dict[str, Any]:
         """Prove the stored graph equal to the stored model on every test image.
@@ -241,9 +239,7 @@ class Experiment:
             return self._note("verify", started, {"verify": None})
         unfinished = self._find_unfinished("verify")
         section, _ = self._prove(self.folder.read_graph(), unfinished)
-        metrics = self._note("verify", started - unfinished.seconds, {"verify": section, "loss": None})
-        unfinished.clear()
-        return metrics
+        return self._note("verify", started, {"verify": section, "loss": None}, unfinished)
 
     def _find_unfinished(self, stage: str) -> Unfinished:
         """What came of a stage before it was interrupted."""
@@ -336,15 +332,19 @@ class Experiment:
                 "quantise.levels=median or qcfs"
             )
 
-    def _note(self, stage: str, started: float, sections: dict[str, Any]) -> dict[str, Any]:
-        """Write a stage's findings into the metrics; every process returns when they are there."""
-        seconds = time.perf_counter() - started
+    def _note(
+        self, stage: str, started: float, sections: dict[str, Any], unfinished: Unfinished | None = None
+    ) -> dict[str, Any]:
+        """Write a stage's findings into the metrics, and forget what was kept; every process waits for it."""
+        seconds = time.perf_counter() - started + (unfinished.seconds if unfinished else 0.0)
         if stage == "verify":
             sections = {"noise": describe_noise(self.recipe.noise, self.recipe.noise_seeds), **sections}
         if is_main_process():
             self.folder.write_recipe(self.recipe)  # with the settings of this stage, so that file and metrics agree
             self.folder.update_metrics(self.recipe, stage, seconds, sections)
         wait_for_others()
+        if unfinished is not None:
+            unfinished.clear()
         return self.folder.read_metrics()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from isospike.engine.native_module import choose_isa, is_available, require_native
+from isospike.errors import SimulationError
 from isospike.simulator.arithmetic import lay_out
 from isospike.simulator.neurons import Thresholds
 from isospike.simulator.recording import SpikeTotals
@@ -20,9 +21,10 @@ class CompiledNeurons:
         """Get ready; see :func:`can_compile`.
 
         Raises:
-            SimulationError: ``ISOSPIKE_ISA`` names an instruction set that is not there.
+            SimulationError: a table of thresholds; ``ISOSPIKE_ISA`` names an instruction set that is not there.
         """
-        assert thresholds.step is not None
+        if thresholds.step is None:
+            raise SimulationError("compiled neurons: expected a threshold and a step, got a table: use deserve_count")
         self._rule = (
             thresholds.threshold.flatten().numpy(),
             thresholds.step.flatten().numpy(),

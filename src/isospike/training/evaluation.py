@@ -48,7 +48,7 @@ def evaluate(
     correct = torch.zeros((), dtype=torch.int64, device=accelerator.device)
     with _keep_modes(model), torch.inference_mode():
         model.eval()
-        for _, batch in share_images(data, batch_size, batch_size, accelerator):
+        for _, batch in share_images(data, batch_size, accelerator):
             labels = batch.labels.to(accelerator.device, non_blocking=True)
             logits = model(batch.images.to(accelerator.device, non_blocking=True))
             _check_logits(logits, len(labels))

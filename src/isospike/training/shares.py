@@ -7,24 +7,34 @@ from accelerate import Accelerator
 from isospike.data import Images, ImageSet, ImageStream
 from isospike.training.processes import own_slice
 
+_READ_AT_ONCE = 2000
+"""Images of a stream that are read together, at most; the noise on their pixels depends on it."""
 
-def share_images(data: Images, batch_size: int, most: int, accelerator: Accelerator) -> Iterator[tuple[int, ImageSet]]:
-    """This process's share of the batches, as many at a time as ``most`` images hold, with the place of the first.
 
-    All images are covered once. The batches of a set are those of a single process, and whole batches go to one
-    process; of a stream each process reads its own shards, so that batches hold other images there.
+def share_images(data: Images, batch_size: int, accelerator: Accelerator) -> Iterator[tuple[int, ImageSet]]:
+    """This process's share of the batches, each with the place of its first image.
+
+    All images are covered once. The batches of a set are those of a single process; of a stream each process reads its
+    own shards, so that batches hold other images there.
     """
-    at_once = max(1, most // batch_size)
     if isinstance(data, ImageStream):
         rank, processes = accelerator.process_index, accelerator.num_processes
-        chunks = data.read(at_once * batch_size, rank=rank, processes=processes)
-        for number, chunk in enumerate(chunks):
-            yield (number * processes + rank) * at_once * batch_size, chunk
+        at_once = max(1, _READ_AT_ONCE // batch_size) * batch_size
+        for number, chunk in enumerate(data.read(at_once, rank=rank, processes=processes)):
+            start = (number * processes + rank) * at_once
+            for first, batch in _split(chunk, batch_size):
+                yield start + first, batch
         return
     own = own_slice(-(-len(data) // batch_size), accelerator)
-    for first in range(own.start, own.stop, at_once):
-        start, stop = first * batch_size, min(min(first + at_once, own.stop) * batch_size, len(data))
-        yield start, ImageSet(data.images[start:stop], data.labels[start:stop])
+    start, stop = own.start * batch_size, own.stop * batch_size
+    for first, batch in _split(ImageSet(data.images[start:stop], data.labels[start:stop]), batch_size):
+        yield start + first, batch
+
+
+def _split(images: ImageSet, batch_size: int) -> Iterator[tuple[int, ImageSet]]:
+    for first in range(0, len(images), batch_size):
+        part = slice(first, first + batch_size)
+        yield first, ImageSet(images.images[part], images.labels[part])
 
 
 def count_share(data: Images, batch_size: int, accelerator: Accelerator) -> int:
